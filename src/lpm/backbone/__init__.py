@@ -1,0 +1,21 @@
+"""Denoisers: the DiT of the paper and its named sizes."""
+
+from lpm.backbone.block import Block, MultiModalAttention
+from lpm.backbone.context import AudioContext, TextContext
+from lpm.backbone.dit import DiT
+from lpm.backbone.positions import SegmentOffsets
+from lpm.backbone.sizes import puppet, puppet_small
+from lpm.backbone.timing import latent_spans, latent_states
+
+__all__ = [
+    "AudioContext",
+    "Block",
+    "DiT",
+    "MultiModalAttention",
+    "SegmentOffsets",
+    "TextContext",
+    "latent_spans",
+    "latent_states",
+    "puppet",
+    "puppet_small",
+]

@@ -1,0 +1,127 @@
+"""The diffusion transformer: Wan2.1's, plus interleaved dual audio and reference tokens."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lpm.backbone.block import Block, MultiModalAttention
+from lpm.backbone.context import AudioContext, TextContext
+from lpm.backbone.positions import SegmentOffsets, grid, reference_times
+from lpm.backbone.segments import Segment, join_masks, join_times, join_tokens
+from lpm.nn import PatchEmbed, TimeEmbed
+from lpm.ops import Attend, make_rotary, modulate
+from lpm.types import Conditions, References
+
+
+class Head(nn.Module):
+    """Tokens -> patches, modulated by the noise level; starts at zero."""
+
+    def __init__(self, width: int, patch_values: int) -> None:
+        super().__init__()
+        self.modulation = nn.Parameter(torch.zeros(2, width))
+        self.out = nn.Linear(width, patch_values)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x_BLD: Tensor, time_BTD: Tensor) -> Tensor:
+        """Return (B, L, patch values)."""
+        shift, scale = (self.modulation + time_BTD.unsqueeze(2)).unbind(dim=2)
+        return self.out(modulate(x_BLD, shift, scale))
+
+
+def fine(x: Tensor) -> torch.dtype:
+    """Return the precision for positions and noise levels: float32 at least, since half precision blurs their waves."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+class DiT(nn.Module):
+    """Denoiser of latent video: even blocks hear the character's voice, odd blocks the partner's.
+
+    Frame 0 of the input is the clean first frame (t = 0); more frames may be clean history, also with t = 0.
+    Reference pictures follow the video as clean tokens with time positions of their own; they may have any size.
+
+    Args:
+        embed: patch embedding; gives the width.
+        depth: blocks.
+        heads: attention heads.
+        text: reads prompts.
+        speak: window on the character's voice, for even blocks.
+        listen: window on the partner's voice, for odd blocks.
+        offsets: time positions of references; None for the defaults.
+        attend: attention back end, ``lpm.ops.sdpa`` if None.
+
+    Source: LPM 1.0, Base LPM; Wan2.1 for the shape of the block.
+    """
+
+    def __init__(
+        self,
+        embed: PatchEmbed,
+        depth: int,
+        heads: int,
+        text: TextContext,
+        speak: AudioContext,
+        listen: AudioContext,
+        offsets: SegmentOffsets | None = None,
+        attend: Attend | None = None,
+    ) -> None:
+        super().__init__()
+        width = embed.width
+        self.head_width = width // heads
+        self.offsets = offsets or SegmentOffsets()
+        self.embed = embed
+        self.text, self.speak, self.listen = text, speak, listen
+        self.time = TimeEmbed(width)
+        self.time_modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.time_modulation.weight)
+        nn.init.zeros_(self.time_modulation.bias)
+        self.blocks = nn.ModuleList(Block(width, heads, attend) for _ in range(depth))
+        self.head = Head(width, embed.noisy.in_features)
+
+    def forward(self, noisy_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, fps: float) -> Tensor:
+        """Return the prediction (B, T, C, Y, X) for latents with noise level ``t_BT`` per latent frame."""
+        batch, frames, _, height, _ = noisy_BTCYX.shape
+        keep = conditions.keep
+        text = self.text(conditions.text, batch, keep.get("text"))
+        speak = self.speak(conditions.speak, batch, frames, fps, keep.get("speak"))
+        listen = self.listen(conditions.listen, batch, frames, fps, keep.get("listen"))
+
+        segments = [self.video_segment(noisy_BTCYX, t_BT)]
+        if conditions.references is not None:
+            segments.append(self.reference_segment(conditions.references, keep.get("references")))
+        x_BLD, positions_BL3 = join_tokens(segments)
+        rotation = make_rotary(positions_BL3, self.head_width)
+        mask = join_masks(segments)
+        time_BSD = self.time(join_times(segments))
+        time_BS6D = self.time_modulation(F.silu(time_BSD)).unflatten(-1, (6, -1))
+
+        video = segments[0].tokens_BFLD.shape[2] * frames
+        for i, block in enumerate(self.blocks):
+            heard = speak if i % 2 == 0 else listen
+            x_BLD = block(x_BLD, time_BS6D, rotation, mask, video, text, heard)
+
+        patches_BLC = self.head(x_BLD[:, :video], self.time(segments[0].t_BF))
+        return self.embed.join(patches_BLC.unflatten(1, (frames, -1)), height)
+
+    def video_segment(self, noisy_BTCYX: Tensor, t_BT: Tensor) -> Segment:
+        """Embed the video; time positions count from 0."""
+        frames, _, height, width = noisy_BTCYX.shape[1:]
+        times_1T = torch.arange(frames, dtype=fine(noisy_BTCYX), device=noisy_BTCYX.device)[None]
+        positions = grid(times_1T, height // self.embed.patch, width // self.embed.patch)
+        return Segment(self.embed(noisy_BTCYX), positions, t_BT.to(fine(noisy_BTCYX)))
+
+    def reference_segment(self, references: References, keep_B: Tensor | None) -> Segment:
+        """Embed the references as clean pictures; their time positions tell their kinds."""
+        latents = references.latents_BRCYX
+        if latents is None:
+            raise ValueError("references without latents; call lpm.condition.encode_references first")
+        times_BR = reference_times(references, self.offsets, fine(latents))
+        positions = grid(times_BR, latents.shape[-2] // self.embed.patch, latents.shape[-1] // self.embed.patch)
+        mask_BR = references.mask_BR if keep_B is None else references.mask_BR & keep_B.to(latents.device)[:, None]
+        return Segment(self.embed.images(latents), positions, torch.zeros_like(times_BR), mask_BR)
+
+    def zero_audio_(self) -> "DiT":
+        """Mute both audio paths by zero value projections, the start of the paper's first training stage."""
+        for module in self.modules():
+            if isinstance(module, MultiModalAttention):
+                module.audio.zero_value_()
+        return self

@@ -1,0 +1,107 @@
+"""The two halves of the tiny codec: a linear path on 8x8 blocks, and convolutions that learn what it misses.
+
+The linear path can be set to principal components (``principal``), which already give a picture; training starts there.
+Both halves work on one group of frames, and nearly all of their convolutions run at low resolution.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Return the convolution with weight and bias 0: its branch adds nothing until it has learnt to."""
+    nn.init.zeros_(convolution.weight)
+    nn.init.zeros_(convolution.bias)
+    return convolution
+
+
+@torch.no_grad()
+def principal(encoder: Encoder, decoder: Decoder, groups_NCHW: Tensor) -> None:
+    """Set the linear paths to the principal components, at one scale for all, of the 8x8 blocks of ``groups_NCHW``."""
+    encode, decode = encoder.linear[1], decoder.linear[0]
+    blocks = rearrange(encoder.linear[0](groups_NCHW), "n d y x -> (n y x) d")
+    mean, channels = blocks.mean(dim=0), encode.out_channels
+    _, values, axes = torch.linalg.svd((blocks - mean).T @ (blocks - mean) / len(blocks))
+    scale, axes = values[:channels].mean().sqrt().clamp(min=1e-3), axes[:channels]
+    into = axes / scale
+    encode.weight.copy_(into[:, :, None, None])
+    encode.bias.copy_(-into @ mean)
+    decode.weight.copy_((axes * scale).T[:, :, None, None])
+    decode.bias.copy_(mean)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a skip; starts as the identity, so a fresh stack is well conditioned without norms."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(width, width, 3, padding=1)
+        self.outer = zeroed(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_inner = self.inner(nn.functional.silu(x))
+        return x + self.outer(nn.functional.silu(x_inner))
+
+
+class Encoder(nn.Module):
+    """Group of frames (N, frames * 3, H, W) -> latents (N, channels, H / 8, W / 8).
+
+    Pixels are folded 4x4 into channels first, so that no convolution runs at full resolution.
+    """
+
+    def __init__(self, frames: int, channels: int, width: int, blocks: int) -> None:
+        super().__init__()
+        fine = width // 2
+        self.at_quarter = nn.Sequential(
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(frames * 3 * 16, fine, 1),
+            Residual(fine),
+        )
+        self.at_eighth = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(fine * 4, width, 1),
+            *[Residual(width) for _ in range(blocks)],
+        )
+        self.latent = nn.Sequential(nn.SiLU(), zeroed(nn.Conv2d(width, channels, 3, padding=1)))
+        self.linear = nn.Sequential(nn.PixelUnshuffle(8), nn.Conv2d(frames * 3 * 64, channels, 1))
+
+    def forward(self, group_NCHW: Tensor) -> Tensor:
+        return self.linear(group_NCHW) + self.latent(self.at_eighth(self.at_quarter(group_NCHW)))
+
+
+class Decoder(nn.Module):
+    """Latents and the latents one group earlier, each (N, channels, Y, X) -> group of frames (N, frames * 3, 8 Y, 8 X).
+
+    The last block works at half resolution, where it is cheap and still hides the edges of the 8x8 blocks.
+    """
+
+    def __init__(self, frames: int, channels: int, width: int, blocks: int) -> None:
+        super().__init__()
+        fine, finest = width // 2, width // 4
+        self.at_eighth = nn.Sequential(
+            nn.Conv2d(channels * 2, width, 3, padding=1),
+            *[Residual(width) for _ in range(blocks)],
+        )
+        self.at_quarter = nn.Sequential(
+            nn.Conv2d(width, fine * 4, 1),
+            nn.PixelShuffle(2),
+            Residual(fine),
+        )
+        self.at_half = nn.Sequential(
+            nn.Conv2d(fine, finest * 4, 1),
+            nn.PixelShuffle(2),
+            Residual(finest),
+        )
+        self.pixels = nn.Sequential(
+            nn.SiLU(),
+            zeroed(nn.Conv2d(finest, frames * 3 * 4, 3, padding=1)),
+            nn.PixelShuffle(2),
+        )
+        self.linear = nn.Sequential(nn.Conv2d(channels, frames * 3 * 64, 1), nn.PixelShuffle(8))
+
+    def forward(self, latents_NCYX: Tensor, previous_NCYX: Tensor) -> Tensor:
+        both = torch.cat([previous_NCYX, latents_NCYX], dim=1)
+        return self.linear(latents_NCYX) + self.pixels(self.at_half(self.at_quarter(self.at_eighth(both))))

@@ -1,0 +1,38 @@
+"""How far a reconstruction is from its video, where it matters: on moving and detailed parts, mouths and eyes first."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+
+def local_mean(video_BTCHW: Tensor, size: int) -> Tensor:
+    """Average over the ``size`` x ``size`` pixels around each pixel; ``size`` is odd."""
+    flat = rearrange(video_BTCHW, "b t c h w -> (b t) c h w")
+    flat = avg_pool2d(flat, size, stride=1, padding=size // 2, count_include_pad=False)
+    return rearrange(flat, "(b t) c h w -> b t c h w", b=len(video_BTCHW))
+
+
+def importance(video_BTCHW: Tensor, motion: float = 8.0, contrast: float = 4.0) -> Tensor:
+    """Weight of each pixel, (B, T, 1, H, W) with mean 1: higher where the clip moves and where contrast is high.
+
+    Motion is the deviation over time, contrast the deviation over 5x5 pixels, both of the grey picture.
+    """
+    grey = video_BTCHW.mean(dim=2, keepdim=True)
+    moving = local_mean(grey.std(dim=1, keepdim=True, correction=0), 5)
+    detail = (local_mean(grey**2, 5) - local_mean(grey, 5) ** 2).clamp(min=0).sqrt()
+    weight = 1 + motion * moving + contrast * detail
+    return weight / weight.mean()
+
+
+def reconstruction_loss(output_BTCHW: Tensor, video_BTCHW: Tensor, edges: float = 0.5, flicker: float = 0.25) -> Tensor:
+    """Return the weighted absolute error plus ``edges`` times that of spatial and ``flicker`` times that of temporal steps."""
+    weight = importance(video_BTCHW)
+    error = (output_BTCHW - video_BTCHW) * weight
+    loss = error.abs().mean()
+    loss = loss + edges * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean())
+    if video_BTCHW.shape[1] > 1:
+        loss = loss + flicker * error.diff(dim=1).abs().mean()
+    return loss

@@ -1,0 +1,15 @@
+"""What steers the character: its voice, the partner's voice, a prompt, and pictures of who it is."""
+
+from lpm.condition.identity import check_references, encode_references
+from lpm.condition.mix import ConditionDropout
+from lpm.condition.speech import LogMelEncoder, audio_features
+from lpm.condition.text import ByteText
+
+__all__ = [
+    "ByteText",
+    "ConditionDropout",
+    "LogMelEncoder",
+    "audio_features",
+    "check_references",
+    "encode_references",
+]

@@ -1,0 +1,68 @@
+"""Where the pictures of a clip come from: the mp4, or latents a codec wrote beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from lpm.data.references import reference_pixels
+from lpm.data.schema import Sample, SchemaError
+from lpm.data.stages import decode
+from lpm.data.video import read_video
+
+STRIDE = 4  # frames in a latent frame; windows start at its multiples, so that latents can be cut as pixels are
+
+
+class Pictures(Protocol):
+    """Where a clip's pictures come from: ``Pixels`` or ``Latents``."""
+
+    fields: tuple[str, ...]
+
+    def __call__(self, sample: Sample, start: int, frames: int, references: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return the picture fields of ``Clip`` for the window and the chosen references."""
+        ...
+
+
+class Pixels:
+    """Decodes the window from ``mp4`` and the references from ``ref.NN.png``."""
+
+    fields = ("mp4", "png")
+
+    def __call__(self, sample: Sample, start: int, frames: int, references: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return ``video_THWC`` and ``reference_RHWC``, uint8."""
+        try:
+            video, _ = read_video(sample["mp4"], start, frames)
+        except ValueError as error:
+            raise SchemaError("corrupt mp4", f"mp4: {error}") from error
+        images = reference_pixels(sample, references, video.shape[1], video.shape[2])
+        return {"video_THWC": video, "reference_RHWC": images}
+
+
+class Latents:
+    """Cuts the window from latents a codec wrote into the shard, so that no frame is decoded in training.
+
+    The codec codes a clip's first frame alone, so latent 0 of a window is not a slice of the whole clip's latents:
+    it is ``still[k]``, the frame 4k coded alone, followed by ``latent[k + 1:]``.
+    """
+
+    fields = ("npy",)
+
+    def __call__(self, sample: Sample, start: int, frames: int, references: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return ``latents_TCYX`` of 1 + (frames - 1) / 4 latent frames and ``reference_RCYX``, in the stored type."""
+        latent, still = _latents(sample, "latent.npy"), _latents(sample, "still.npy")
+        first, count = start // STRIDE, 1 + (frames - 1) // STRIDE
+        if first + count > len(latent) or first >= len(still):
+            raise SchemaError("latents", f"latents cover {len(latent)} of {first + count} latent frames; encode again")
+        window = np.concatenate([still[first : first + 1], latent[first + 1 : first + count]])
+        rows = list(references)
+        images = _latents(sample, "ref.npy")[rows] if rows else np.zeros((0, *latent.shape[1:]), latent.dtype)
+        return {"latents_TCYX": window, "reference_RCYX": images}
+
+
+def _latents(sample: Sample, name: str) -> np.ndarray:
+    if name not in sample:
+        raise SchemaError("no latents", f"{name} is missing; encode the shards with a codec first, or read pixels")
+    array: np.ndarray = decode(sample, name)
+    return array

@@ -1,0 +1,143 @@
+"""From a whole sample to one training clip: a window of frames with its sound, states, truth and references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lpm.data.audio import from_int16
+from lpm.data.pictures import STRIDE, Pictures
+from lpm.data.references import draw_references, kinds
+from lpm.data.schema import Sample, SchemaError, states_to_frames
+from lpm.data.stages import decode
+from lpm.types import SAMPLE_RATE
+
+
+@dataclass
+class Clip:
+    """One window, as numpy: T frames, S audio samples, R references; ``collate`` makes a ``Batch`` of several."""
+
+    key: str
+    fps: float
+    speak_S: np.ndarray
+    listen_S: np.ndarray
+    history: float
+    text: str
+    state_T: np.ndarray
+    kind_R: np.ndarray
+    sub_kind_R: np.ndarray
+    video_THWC: np.ndarray | None = None
+    latents_TCYX: np.ndarray | None = None
+    reference_RHWC: np.ndarray | None = None
+    reference_RCYX: np.ndarray | None = None
+    truth: dict[str, np.ndarray] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def random_start(total: int, frames: int, rng: np.random.Generator) -> int:
+    """Draw the first frame of a window, a multiple of 4, evenly among those that fit in ``total`` frames."""
+    return STRIDE * int(rng.integers((total - frames) // STRIDE + 1))
+
+
+def first_start(total: int, frames: int, rng: np.random.Generator) -> int:
+    """Start at frame 0, as validation does."""
+    return 0
+
+
+def last_start(total: int, frames: int, rng: np.random.Generator) -> int:
+    """Start as late as the clip allows."""
+    return STRIDE * ((total - frames) // STRIDE)
+
+
+def cut_audio(samples: np.ndarray, start: float, seconds: float) -> np.ndarray:
+    """Cut ``seconds`` from ``start`` (may be negative) out of (S,) at 16 kHz, with zeros beyond both ends.
+
+    >>> cut_audio(np.ones(16000, np.float32), start=-0.5, seconds=2.0).sum()
+    np.float32(16000.0)
+    """
+    first, count = round(start * SAMPLE_RATE), round(seconds * SAMPLE_RATE)
+    cut = np.zeros(count, np.float32)
+    low, high = max(first, 0), min(first + count, len(samples))
+    if high > low:
+        piece = samples[low:high]
+        cut[low - first : high - first] = from_int16(piece) if piece.dtype == np.int16 else piece
+    return cut
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Cuts one clip out of a sample.
+
+    Args:
+        frames: window length, 1 + 4k.
+        pictures: one or more sources of pictures, such as ``[Latents()]``.
+        history: seconds of audio before the first frame.
+        lookahead: seconds of audio after the last frame.
+        fps: when given, samples of another rate are dropped (a batch needs one rate).
+        start: chooses the first frame: ``random_start``, ``first_start`` or ``last_start``.
+        references: chooses the references: ``draw_references`` or ``all_references``.
+    """
+
+    frames: int
+    pictures: Sequence[Pictures]
+    history: float = 0.0
+    lookahead: float = 0.0
+    fps: float | None = None
+    start: Callable[[int, int, np.random.Generator], int] = random_start
+    references: Callable[[Sequence[dict[str, Any]], np.random.Generator], list[int]] = draw_references
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.frames % STRIDE != 1:
+            below = max(1, self.frames - (self.frames - 1) % STRIDE)
+            raise ValueError(f"window of {self.frames} frames is not 1 + 4k; take {below} or {below + STRIDE}")
+        if self.history < 0 or self.lookahead < 0:
+            raise ValueError(f"history {self.history} and lookahead {self.lookahead} must be 0 seconds or more")
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Clip:
+        """Return the clip; raises SchemaError when the sample is too short, of another rate, or unreadable."""
+        meta, fps = sample["json"], float(sample["json"]["fps"])
+        self._check(meta)
+        start = self.start(meta["frames"], self.frames, rng)
+        listed = meta.get("references", [])
+        rows = self.references(listed, rng)
+        kind_R, sub_kind_R = kinds([listed[row] for row in rows])
+        parts = [source(sample, start, self.frames, rows) for source in self.pictures]
+        return Clip(
+            key=sample["__key__"],
+            fps=fps,
+            speak_S=self._audio(sample, "speak.wav", start / fps, fps),
+            listen_S=self._audio(sample, "listen.wav", start / fps, fps),
+            history=self.history,
+            text=meta.get("caption", ""),
+            state_T=states_to_frames(meta["states"], meta["frames"])[start : start + self.frames],
+            kind_R=kind_R,
+            sub_kind_R=sub_kind_R,
+            truth=_cut_truth(sample, start, self.frames),
+            meta={**meta, "start": start},
+            **{name: value for part in parts for name, value in part.items()},
+        )
+
+    def _check(self, meta: dict[str, Any]) -> None:
+        if meta["frames"] < self.frames:
+            raise SchemaError("short", f"{meta['frames']} frames are below the window of {self.frames}; shorten it")
+        if self.fps is not None and abs(meta["fps"] - self.fps) > 0.01:
+            raise SchemaError("fps", f"{meta['fps']} frames a second, {self.fps} are wanted; convert the clip")
+
+    def _audio(self, sample: Sample, name: str, start: float, fps: float) -> np.ndarray:
+        samples = decode(sample, name) if name in sample else np.zeros(0, np.float32)
+        return cut_audio(samples, start - self.history, self.history + self.frames / fps + self.lookahead)
+
+
+def _cut_truth(sample: Sample, start: int, frames: int) -> dict[str, np.ndarray]:
+    if "truth.npz" not in sample:
+        return {}
+    truth = decode(sample, "truth.npz")
+    if not {"controls", "names"} <= truth.keys():
+        raise SchemaError("truth", f"truth.npz holds {sorted(truth)}, not controls and names; rebuild it")
+    window = truth["controls"][start : start + frames]
+    if len(window) < frames:
+        raise SchemaError("truth", f"truth covers {len(truth['controls'])} of {start + frames} frames; rebuild it")
+    return {str(name): window[:, column] for column, name in enumerate(truth["names"])}

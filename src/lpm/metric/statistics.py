@@ -1,0 +1,110 @@
+"""Estimates with confidence: bootstrap over identities and robust slopes (bench.md, "CI")."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MIN_CLUSTERS = 10
+MAX_POINTS = 5000
+
+
+class Estimate(NamedTuple):
+    """A score of a set of clips.
+
+    Attributes:
+        value: weighted mean over the clips that have the score, NaN when there are none.
+        low, high: percentile bootstrap interval of the value.
+        n: clips that have the score.
+        skipped: clips on which it is undefined (for example no speaking frames).
+    """
+
+    value: Tensor
+    low: Tensor
+    high: Tensor
+    n: Tensor
+    skipped: Tensor
+
+
+def estimate(
+    scores_N: Tensor,
+    clusters_N: Tensor,
+    weights_N: Tensor | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Average clip scores with a percentile bootstrap interval.
+
+    Whole identities are resampled when there are at least ten of them, single clips otherwise. NaN scores are left
+    out of the value and counted as skipped.
+
+    Args:
+        scores_N: one score per clip.
+        clusters_N: integer code of each clip's identity.
+        weights_N: weight per clip (frames, for a share of frames); equal when None.
+
+    >>> result = estimate(torch.tensor([0.0, 1.0]), torch.tensor([0, 1]))
+    >>> float(result.value), int(result.n)
+    (0.5, 2)
+    """
+    weights_N = torch.ones_like(scores_N) if weights_N is None else weights_N
+    if not scores_N.shape == clusters_N.shape == weights_N.shape or scores_N.ndim != 1:
+        raise ValueError(
+            f"scores {tuple(scores_N.shape)}, clusters {tuple(clusters_N.shape)} and weights {tuple(weights_N.shape)} "
+            "must be one row of equal length; give one of each per clip"
+        )
+    defined = scores_N.isfinite() & (weights_N > 0)
+    scores, weights, clusters = scores_N[defined].double(), weights_N[defined].double(), clusters_N[defined]
+    n, skipped = defined.sum(), (~defined).sum()
+    if n == 0:
+        nan = torch.tensor(float("nan"), dtype=torch.float64)
+        return Estimate(nan, nan, nan, n, skipped)
+    means = bootstrap_means(scores, weights, resampling_units(clusters), resamples, seed)
+    low, high = means.quantile((1 - level) / 2), means.quantile((1 + level) / 2)
+    return Estimate((weights * scores).sum() / weights.sum(), low, high, n, skipped)
+
+
+def resampling_units(clusters_N: Tensor) -> Tensor:
+    """Return the unit index of each clip: its identity if there are at least ten identities, else the clip itself."""
+    units, index_N = clusters_N.unique(return_inverse=True)
+    return index_N if len(units) >= MIN_CLUSTERS else torch.arange(len(clusters_N), device=clusters_N.device)
+
+
+def resample_counts(units: int, resamples: int, seed: int) -> Tensor:
+    """Return how often each unit is drawn in each bootstrap resample, (resamples, units) float64 on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randint(units, (resamples, units), generator=generator)
+    return torch.zeros(resamples, units, dtype=torch.float64).scatter_add_(1, draws, torch.ones(draws.shape).double())
+
+
+def bootstrap_means(scores_N: Tensor, weights_N: Tensor, units_N: Tensor, resamples: int, seed: int) -> Tensor:
+    """Return the weighted mean of every resample of units, (resamples,) float64."""
+    units = int(units_N.max()) + 1
+    total = torch.zeros(units, dtype=torch.float64, device=scores_N.device).index_add_(0, units_N, weights_N * scores_N)
+    weight = torch.zeros_like(total).index_add_(0, units_N, weights_N)
+    counts = resample_counts(units, resamples, seed).to(scores_N.device)
+    return (counts @ total) / (counts @ weight)
+
+
+def theil_sen(values_T: Tensor, times_T: Tensor) -> Tensor:
+    """Return the median slope over all pairs of points, in units of values per unit of time (Sen 1968).
+
+    >>> float(theil_sen(torch.tensor([0.0, 2.0, 4.0, 6.0, 90.0]), torch.arange(5.0)))  # one outlier in five
+    2.0
+    """
+    if values_T.shape != times_T.shape or values_T.ndim != 1 or len(values_T) < 2:
+        raise ValueError(
+            f"a slope needs two or more values with one time each, not {tuple(values_T.shape)} values "
+            f"and {tuple(times_T.shape)} times"
+        )
+    if len(values_T) > MAX_POINTS:
+        raise ValueError(f"{len(values_T)} points make too many pairs; average them down to {MAX_POINTS} or fewer")
+    first, second = torch.triu_indices(len(values_T), len(values_T), offset=1, device=values_T.device)
+    run = (times_T[second] - times_T[first]).double()
+    if not (run != 0).all():
+        raise ValueError("two values share one time; give each its own time")
+    slopes = (values_T[second] - values_T[first]).double() / run
+    return slopes.quantile(0.5)

@@ -1,0 +1,66 @@
+"""Multi-head attention with query and key norms: over the sequence itself, or over a context."""
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from lpm.ops import Attend, Rotary, rotate, sdpa
+
+
+def split_heads(x_BLD: Tensor, heads: int) -> Tensor:
+    """(B, L, D) -> (B, H, L, K)."""
+    return x_BLD.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x_BHLK: Tensor) -> Tensor:
+    """(B, H, L, K) -> (B, L, D)."""
+    return x_BHLK.transpose(1, 2).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    """Self-attention with RMS-normed, rotated queries and keys (norm over all heads, as in Wan2.1)."""
+
+    def __init__(self, width: int, heads: int, attend: Attend | None = None) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width of {width} does not divide into {heads} heads; change width or heads")
+        self.heads = heads
+        self.attend = attend or sdpa
+        self.qkv = nn.Linear(width, 3 * width)
+        self.norm_query = nn.RMSNorm(width, eps=1e-6)
+        self.norm_key = nn.RMSNorm(width, eps=1e-6)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x_BLD: Tensor, rotation: Rotary, mask: Tensor | None = None) -> Tensor:
+        """Return (B, L, D); ``mask`` broadcasts to (B, H, L, L), True may be read."""
+        query, key, value = self.qkv(x_BLD).chunk(3, dim=-1)
+        query = rotate(split_heads(self.norm_query(query), self.heads), rotation)
+        key = rotate(split_heads(self.norm_key(key), self.heads), rotation)
+        return self.out(merge_heads(self.attend(query, key, split_heads(value, self.heads), mask)))
+
+
+class ContextAttention(nn.Module):
+    """Reading of one context with queries made elsewhere: own keys, values and output projection.
+
+    The output has no bias, so zero values give exactly zero.
+    """
+
+    def __init__(self, width: int, heads: int, attend: Attend | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attend = attend or sdpa
+        self.key_value = nn.Linear(width, 2 * width)
+        self.norm_key = nn.RMSNorm(width, eps=1e-6)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, query_BLD: Tensor, context_BLD: Tensor, mask_BL: Tensor | None = None) -> Tensor:
+        """Return (B, L, D); ``mask_BL`` is True on context tokens that may be read."""
+        key, value = self.key_value(context_BLD).chunk(2, dim=-1)
+        query, key, value = (split_heads(x, self.heads) for x in (query_BLD, self.norm_key(key), value))
+        mask = None if mask_BL is None else rearrange(mask_BL, "b l -> b 1 1 l")
+        return self.out(merge_heads(self.attend(query, key, value, mask)))
+
+    def zero_value_(self) -> None:
+        """Zero the value projection, so that the context is mute until it is trained."""
+        width = self.out.in_features
+        nn.init.zeros_(self.key_value.weight[width:])
+        nn.init.zeros_(self.key_value.bias[width:])

@@ -1,0 +1,21 @@
+"""From noise to clips: solvers, guidance, clips and their continuation, and the whole Base model."""
+
+from lpm.sample.clip import ClipSampler
+from lpm.sample.guidance import guide, repeat_conditions
+from lpm.sample.performance import PerformanceModel
+from lpm.sample.pretrained import load_performance, save_performance
+from lpm.sample.solvers import Denoise, Solver, euler, heun, noise_levels
+
+__all__ = [
+    "ClipSampler",
+    "Denoise",
+    "PerformanceModel",
+    "Solver",
+    "euler",
+    "guide",
+    "heun",
+    "load_performance",
+    "noise_levels",
+    "repeat_conditions",
+    "save_performance",
+]

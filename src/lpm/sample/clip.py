@@ -1,0 +1,85 @@
+"""Offline generation of a clip, and its continuation."""
+
+import torch
+from torch import Tensor
+
+from lpm.flow import Coordinates, Prediction
+from lpm.sample.guidance import guide
+from lpm.sample.solvers import Solver, euler, noise_levels
+from lpm.types import Backbone, Conditions
+
+
+class ClipSampler:
+    """Generate latents after a clean beginning.
+
+    Args:
+        prediction: how the network's output is read; as in training.
+        coordinates: where noise is added; as in training.
+        steps: solver steps.
+        shift: time shift towards noise.
+        scales: guidance scale by stream (text, speak, listen, references); 1 or absent is none.
+        solver: ``euler`` if None.
+    """
+
+    def __init__(
+        self,
+        prediction: Prediction,
+        coordinates: Coordinates,
+        steps: int = 8,
+        shift: float = 3.0,
+        scales: dict[str, float] | None = None,
+        solver: Solver | None = None,
+    ) -> None:
+        self.prediction, self.coordinates = prediction, coordinates
+        self.times = noise_levels(steps, shift)
+        self.scales = scales or {}
+        self.solver = solver or euler
+
+    @torch.no_grad()
+    def sample(
+        self,
+        backbone: Backbone,
+        history_BTCYX: Tensor,
+        frames: int,
+        conditions: Conditions,
+        fps: float,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return codec latents (B, frames, C, Y, X) that begin with the given clean history.
+
+        Times in ``conditions`` count from the last video frame of history frame 0 (its only one, if encoded alone).
+        """
+        batch, history = history_BTCYX.shape[:2]
+        if not 1 <= history < frames:
+            raise ValueError(f"history of {history} latent frames for a clip of {frames}; it must be 1 to {frames - 1}")
+        given = self.coordinates.enter(history_BTCYX)
+
+        def denoise(noisy: Tensor, t: float) -> Tensor:
+            whole = torch.cat([given, noisy], dim=1)
+            t_BT = torch.full((batch, frames), t, dtype=noisy.dtype, device=noisy.device)
+            t_BT[:, :history] = 0
+            output = guide(backbone, whole, t_BT, conditions, fps, self.scales)
+            return self.prediction.clean(output, whole, t_BT)[:, history:]
+
+        shape = (batch, frames - history, *history_BTCYX.shape[2:])
+        noise = torch.randn(shape, generator=generator, device=generator.device if generator else None).to(given)
+        made = self.coordinates.leave(torch.cat([given, self.solver(denoise, noise, self.times)], dim=1))
+        return torch.cat([history_BTCYX, made[:, history:]], dim=1)
+
+    def extend(
+        self,
+        backbone: Backbone,
+        clip_BTCYX: Tensor,
+        keep: int,
+        frames: int,
+        conditions: Conditions,
+        fps: float,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the clip with ``frames`` latent frames more, made from its last ``keep`` frames.
+
+        Times in ``conditions`` count from the last video frame of the first kept latent frame.
+        """
+        kept = clip_BTCYX[:, -keep:]
+        longer = self.sample(backbone, kept, kept.shape[1] + frames, conditions, fps, generator)
+        return torch.cat([clip_BTCYX, longer[:, kept.shape[1] :]], dim=1)

@@ -1,0 +1,119 @@
+"""The whole Base model: a picture, references, two voices and a prompt in; a video of the character out."""
+
+from dataclasses import replace
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from lpm.codec import TinyCodec
+from lpm.condition import ByteText, LogMelEncoder, audio_features, encode_references
+from lpm.flow import Coordinates, Prediction
+from lpm.sample.clip import ClipSampler
+from lpm.types import AudioFeatures, Batch, Conditions
+
+
+class PerformanceModel(LightningModule):
+    """Encoders, backbone and codec, wired as in LPM 1.0's Base model.
+
+    Args:
+        backbone: the denoiser, such as ``lpm.backbone.puppet()``.
+        codec: frozen video codec, such as ``lpm.codec.tiny_codec()``.
+        text: prompt encoder.
+        speak: encoder of the character's own voice.
+        listen: encoder of the partner's voice.
+        prediction: how the backbone's output is read.
+        coordinates: where noise is added.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        codec: TinyCodec,
+        text: ByteText,
+        speak: LogMelEncoder,
+        listen: LogMelEncoder,
+        prediction: Prediction,
+        coordinates: Coordinates,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.codec = backbone, codec.requires_grad_(False).eval()
+        self.text, self.speak, self.listen = text, speak, listen
+        self.prediction, self.coordinates = prediction, coordinates
+
+    def train(self, mode: bool = True) -> "PerformanceModel":
+        """Set the mode of everything but the codec, which stays in evaluation mode."""
+        super().train(mode)
+        self.codec.eval()
+        return self
+
+    def conditions(self, batch: Batch) -> Conditions:
+        """Encode what steers the clip; references are encoded by the codec unless the batch has their latents."""
+        return Conditions(
+            speak=audio_features(self.speak, batch.speak_BS, batch.history),
+            listen=audio_features(self.listen, batch.listen_BS, batch.history),
+            text=self.text(batch.text),
+            references=encode_references(self.codec.encode, batch.references),
+        )
+
+    def latents(self, batch: Batch) -> Tensor:
+        """Return the clip's latents (B, T', C, Y, X), encoded now unless the batch has them."""
+        if batch.latents_BTCYX is not None:
+            return batch.latents_BTCYX
+        if batch.video_BTCHW is None:
+            raise ValueError("the batch has neither video nor latents; let the data module load one of them")
+        with torch.no_grad():
+            return self.codec.encode(batch.video_BTCHW)
+
+    @torch.no_grad()
+    def perform(
+        self,
+        batch: Batch,
+        frames: int | None = None,
+        steps: int = 8,
+        chunk: int = 24,
+        scales: dict[str, float] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Generate a clip chunk by chunk; each chunk begins with the last frame of the one before.
+
+        Args:
+            batch: conditions and, in ``video_BTCHW[:, 0]``, the first frame; later frames are not read.
+            frames: length of the result, 1 + 4k; that of ``video_BTCHW`` if None.
+            steps: solver steps per chunk.
+            chunk: new frames per chunk, divisible by 4.
+            scales: guidance per stream, see ``lpm.sample.guide``.
+            generator: of the noise.
+
+        Returns:
+            Video (B, frames, 3, H, W) in [-1, 1], frame 0 as the codec shows it.
+        """
+        if batch.video_BTCHW is None:
+            raise ValueError("performing needs the first frame's pixels; load video, not latents alone")
+        frames = frames or batch.video_BTCHW.shape[1]
+        if chunk < 4 or chunk % 4:
+            raise ValueError(f"chunk of {chunk} frames is not a positive multiple of 4; choose 24")
+        if frames % 4 != 1:
+            raise ValueError(f"{frames} frames are not 1 + 4k; choose {frames - (frames - 1) % 4}")
+        conditions = self.conditions(batch)
+        sampler = ClipSampler(self.prediction, self.coordinates, steps=steps, scales=scales)
+        video = [self.codec.decode(self.codec.encode(batch.video_BTCHW[:, :1])).clamp(-1, 1)]
+        first = batch.video_BTCHW[:, 0]
+        for start in range(0, frames - 1, chunk):
+            length = min(chunk, frames - 1 - start)
+            history = self.codec.encode_frames(first)[:, None]
+            heard = shift_audio(conditions, start / batch.fps)
+            latents = sampler.sample(self.backbone, history, 1 + length // 4, heard, batch.fps, generator)
+            made = self.codec.decode(latents)[:, 1:].clamp(-1, 1)
+            video.append(made)
+            first = made[:, -1]
+        return torch.cat(video, dim=1)
+
+
+def shift_audio(conditions: Conditions, seconds: float) -> Conditions:
+    """Return the conditions as heard by a chunk that begins ``seconds`` later."""
+    return replace(conditions, speak=_later(conditions.speak, seconds), listen=_later(conditions.listen, seconds))
+
+
+def _later(audio: AudioFeatures | None, seconds: float) -> AudioFeatures | None:
+    return audio and replace(audio, start=audio.start - seconds)

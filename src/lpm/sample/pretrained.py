@@ -1,0 +1,59 @@
+"""Weights of a performance model as a folder: ``config.json`` (the spec) and ``model.safetensors``."""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lpm.build import build
+from lpm.sample.performance import PerformanceModel
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def own_weights(model: PerformanceModel) -> dict[str, Tensor]:
+    """Return the model's tensors without the codec's, which are shared by all models and travel with the codec."""
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("codec.")}
+
+
+def save_performance(model: PerformanceModel, spec: dict[str, Any], folder: Path | str) -> None:
+    """Write the model's spec (``class_path`` and ``init_args``) and weights into ``folder``."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{WEIGHTS}.part"
+    save_file({name: tensor.contiguous().cpu() for name, tensor in own_weights(model).items()}, part)
+    part.replace(folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(spec, indent=1) + "\n")
+
+
+def load_performance(folder: Path | str | None = None) -> PerformanceModel:
+    """Build a model from ``folder``, in evaluation mode; None takes the weights that ship with the package.
+
+    Raises:
+        ValueError: a file is missing, or the weights do not fit the spec (the first keys that differ are named).
+    """
+    where = Path(str(resources.files("lpm.sample") / "weights" / "base-puppet")) if folder is None else Path(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (where / name).is_file():
+            raise ValueError(f"{where} holds no {name}; give a folder written by `lpm weights export`, or a checkpoint")
+    model: PerformanceModel = build(json.loads((where / CONFIG).read_text()))
+    load_weights(model, load_file(where / WEIGHTS))
+    return model.eval()
+
+
+def load_weights(model: PerformanceModel, tensors: dict[str, Tensor]) -> None:
+    """Load all own weights of a model; ValueError names the keys that are missing, unexpected or of another shape."""
+    expected = own_weights(model)
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    other = sorted(name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape)
+    if missing or extra or other:
+        faults = [
+            f"{len(names)} {word} ({names[0]})"
+            for word, names in (("missing", missing), ("unexpected", extra), ("misshapen", other))
+            if names
+        ]
+        raise ValueError(f"weights do not fit the spec: {', '.join(faults)}; use the config.json they were saved with")
+    model.load_state_dict(tensors, strict=False)

@@ -1,0 +1,93 @@
+"""Training of the Base model: flow matching on clips of conversation."""
+
+from collections.abc import Iterator
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from lpm.backbone.timing import latent_states
+from lpm.condition import ConditionDropout
+from lpm.objective import FlowMatching
+from lpm.sample.performance import PerformanceModel
+from lpm.types import Batch, Conditions
+
+
+def warmup_linear(step: int, warmup: int, total: int, hold: float = 0.5, floor: float = 0.02) -> float:
+    """Return the factor on the learning rate: rise over ``warmup``, hold for a share of the run, fall to ``floor``.
+
+    >>> [round(warmup_linear(step, 10, 100), 2) for step in (0, 9, 50, 75, 100)]
+    [0.1, 1.0, 1.0, 0.5, 0.02]
+    """
+    rise = min(1.0, (step + 1) / max(1, warmup))
+    fall = (total - step) / max(1.0, total * (1 - hold))
+    return rise * max(floor, min(1.0, fall))
+
+
+class BaseTraining(LightningModule):
+    """Train a ``PerformanceModel`` with flow matching (LPM 1.0, Base LPM: objective and condition dropout).
+
+    Args:
+        model: what is trained; its codec stays frozen.
+        objective: the loss.
+        dropout: how often each condition is hidden, for guidance.
+        learning_rate: peak of AdamW's learning rate.
+        audio_rate: factor on the learning rate of everything that reads audio.
+        warmup: steps until the peak.
+        weight_decay: of AdamW.
+    """
+
+    def __init__(
+        self,
+        model: PerformanceModel,
+        objective: FlowMatching,
+        dropout: ConditionDropout | None = None,
+        learning_rate: float = 2e-3,
+        audio_rate: float = 1.0,
+        warmup: int = 100,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+        self.dropout = dropout or ConditionDropout()
+        self.learning_rate, self.audio_rate = learning_rate, audio_rate
+        self.warmup, self.weight_decay = warmup, weight_decay
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        conditions = self.dropout(self.model.conditions(batch), len(batch.keys))
+        loss, parts = self.loss(batch, conditions)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.keys))
+        self.log_dict({f"train/{name}": value for name, value in parts.items()}, batch_size=len(batch.keys))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        generator = torch.Generator().manual_seed(batch_idx)
+        loss, _ = self.loss(batch, self.model.conditions(batch), generator)
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.keys))
+
+    def loss(
+        self, batch: Batch, conditions: Conditions, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the objective's loss of a batch and its parts."""
+        latents, states = self.model.latents(batch), latent_states(batch.state_BT)
+        return self.objective(self.model.backbone, latents, conditions, batch.fps, state_BT=states, generator=generator)
+
+    def configure_optimizers(self) -> dict:
+        groups = [
+            {"params": list(trainable(self, audio=False)), "lr": self.learning_rate},
+            {"params": list(trainable(self, audio=True)), "lr": self.learning_rate * self.audio_rate},
+        ]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=self.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_linear(step, self.warmup, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+AUDIO_PARTS = (".speak.", ".listen.", ".cross.audio.")
+
+
+def trainable(module: nn.Module, audio: bool) -> Iterator[nn.Parameter]:
+    """Yield the parameters that are trained and do, or do not, belong to the audio paths."""
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad and any(part in f".{name}" for part in AUDIO_PARTS) == audio:
+            yield parameter

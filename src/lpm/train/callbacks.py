@@ -1,0 +1,121 @@
+"""What happens around training: the spec in the checkpoint, and the report at the end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from lpm.data.audio import from_int16, to_int16
+from lpm.data.video import write_video
+from lpm.train.frames import strip, to_uint8
+from lpm.train.measure import Report, measure, video_from
+from lpm.types import SAMPLE_RATE, Batch
+
+
+class StoreSpec(SaveConfigCallback):
+    """Save the recipe beside the run, and the model's spec in every checkpoint, from which ``lpm.build`` rebuilds it."""
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Store the spec under ``spec``."""
+        config = json.loads(self.parser.dump(self.config, format="json", skip_check=True))
+        checkpoint["spec"] = config["model"]
+
+
+class PerformanceReport(Callback):
+    """Measure the model on held-out clips when training ends; print a table, write figures, videos and strips.
+
+    Needs a data module with ``performance_loaders() -> dict[str, DataLoader]`` of clips with pixels and truth. Writes
+    ``performance.json`` and ``media/*.mp4, *.png`` into the logger's folder and scalars and strips to TensorBoard.
+
+    Args:
+        steps: solver steps.
+        chunk: new frames per generated chunk.
+        videos: clips per set that are kept as mp4 with sound.
+        seed: of the sampling noise.
+    """
+
+    def __init__(self, steps: int = 8, chunk: int = 24, videos: int = 4, seed: int = 0) -> None:
+        self.steps, self.chunk, self.videos, self.seed = steps, chunk, videos, seed
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, show and store."""
+        if not trainer.is_global_zero or trainer.state.status == "interrupted":
+            return
+        from lpm.data.puppets import read
+
+        pl_module.eval()
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        results = {}
+        for name, loader in trainer.datamodule.performance_loaders().items():  # type: ignore[attr-defined]
+            report = measure(pl_module.model, loader, read, steps=self.steps, chunk=self.chunk, seed=self.seed)
+            self.save_media(trainer, pl_module, next(iter(loader)), folder / "media", name)
+            results[name] = report.as_dict()
+            print_report(name, report)
+            log_report(trainer, name, report)
+        write_json(folder / "performance.json", results)
+        print(f"figures in {folder / 'performance.json'}, videos and strips in {folder / 'media'}")
+
+    def save_media(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, folder: Path, name: str) -> None:
+        """Write the first clips of a set as mp4 with sound, and one strip: truth above what was generated."""
+        folder.mkdir(parents=True, exist_ok=True)
+        assert batch.video_BTCHW is not None
+        truth = to_uint8(batch.video_BTCHW)
+        made = to_uint8(video_from(pl_module.model, batch, "generated", self.steps, self.chunk, self.seed))
+        rows = []
+        for row in range(min(self.videos, len(batch.keys))):
+            both = np.concatenate([truth[row], made[row]], axis=2)
+            write_video(folder / f"{name}-{batch.keys[row]}.mp4", both, batch.fps, sound_of(batch, row))
+            rows += [truth[row], made[row]]
+        picture = strip(rows)
+        from PIL import Image
+
+        Image.fromarray(picture).save(folder / f"{name}.png")
+        if trainer.logger is not None and hasattr(trainer.logger.experiment, "add_image"):
+            trainer.logger.experiment.add_image(f"{name}/strip", picture, trainer.global_step, dataformats="HWC")
+
+
+def sound_of(batch: Batch, row: int) -> np.ndarray:
+    """Return both voices of one clip mixed, from frame 0 on, (S,)."""
+    assert batch.video_BTCHW is not None
+    first = round(batch.history * SAMPLE_RATE)
+    count = round(batch.video_BTCHW.shape[1] / batch.fps * SAMPLE_RATE)
+    mixed = (batch.speak_BS[row] + batch.listen_BS[row])[first : first + count].cpu().numpy()
+    return from_int16(to_int16(mixed))
+
+
+def print_report(name: str, report: Report) -> None:
+    """Print one table: a row per metric, a column per source, value and 95 % interval."""
+    from rich.console import Console
+    from rich.table import Table
+
+    sources = list(dict.fromkeys(source for by in report.scores.values() for source in by))
+    table = Table("metric", *sources, title=f"{name}: {report.clips} clips, {report.seconds:.0f} s")
+    for metric, by in report.scores.items():
+        cells = [
+            f"{float(by[source].value):.3f} [{float(by[source].low):.3f}, {float(by[source].high):.3f}]" if source in by else ""
+            for source in sources
+        ]
+        table.add_row(metric, *cells)
+    Console(width=120).print(table)
+
+
+def log_report(trainer: Trainer, name: str, report: Report) -> None:
+    """Log every value as a scalar ``performance/<set>/<metric>/<source>``."""
+    if trainer.logger is not None:
+        scalars = {
+            f"performance/{name}/{metric}/{source}": float(estimate.value)
+            for metric, by in report.scores.items()
+            for source, estimate in by.items()
+        }
+        trainer.logger.log_metrics(scalars, step=trainer.global_step)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1))
+    part.replace(path)

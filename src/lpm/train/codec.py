@@ -1,0 +1,114 @@
+"""Training of the tiny codec: reconstruct clips through slightly noisy latents."""
+
+import math
+from itertools import islice
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from lpm.codec import TinyCodec, save_codec
+from lpm.codec.loss import reconstruction_loss
+from lpm.types import Batch
+
+
+def warmup_cosine(step: int, warmup: int, total: int) -> float:
+    """Return the factor on the learning rate: a straight rise over ``warmup`` steps, then half a cosine down to 0.
+
+    >>> [round(warmup_cosine(step, 10, 110), 2) for step in (0, 9, 60, 110)]
+    [0.1, 1.0, 0.5, 0.0]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup)))
+
+
+class CodecTraining(LightningModule):
+    """Train a ``TinyCodec`` on ``Batch.video_BTCHW``.
+
+    Noise of a random strength up to ``latent_noise`` (latents have unit deviation) is added between encoder and decoder:
+    generated latents are never exact, and a decoder that has seen errors forgives them.
+
+    Args:
+        codec: the codec to train; None builds the default.
+        learning_rate: peak of AdamW's learning rate.
+        warmup: steps until the peak; half a cosine to 0 follows.
+        latent_noise: largest standard deviation of the noise on the latents.
+        start_batches: batches whose principal components the codec starts from; 0 starts from ``codec`` as it is.
+    """
+
+    def __init__(
+        self,
+        codec: TinyCodec | None = None,
+        learning_rate: float = 1.5e-3,
+        warmup: int = 100,
+        latent_noise: float = 0.05,
+        start_batches: int = 16,
+    ) -> None:
+        super().__init__()
+        self.codec = TinyCodec() if codec is None else codec
+        self.learning_rate, self.warmup = learning_rate, warmup
+        self.latent_noise, self.start_batches = latent_noise, start_batches
+
+    def forward(self, video_BTCHW: Tensor) -> Tensor:
+        """Return the reconstruction, (B, T, 3, H, W)."""
+        return self.codec(video_BTCHW)
+
+    def on_train_start(self) -> None:
+        """Start a fresh codec from the principal components of a few batches."""
+        if self.global_step == 0 and self.start_batches:
+            batches = islice(iter(self.trainer.train_dataloader), self.start_batches)
+            self.codec.start_linear(torch.cat([video_of(batch) for batch in batches]).to(self.device))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        video = video_of(batch)
+        latents = self.codec.encode(video)
+        strength = self.latent_noise * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device)
+        output = self.codec.decode(latents + strength * torch.randn_like(latents))
+        loss = reconstruction_loss(output, video)
+        self.log("train/loss", loss, prog_bar=True)
+        return {"loss": loss, "latents": latents.detach()}
+
+    def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
+        self.codec.follow(outputs["latents"], rate=max(0.01, 1 / max(1, self.global_step)))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        video = video_of(batch)
+        output, shown = self(video).clamp(-1, 1).flatten(0, 1), video.flatten(0, 1)
+        scores = {
+            "val/psnr": peak_signal_noise_ratio(output, shown, data_range=(-1.0, 1.0), dim=(1, 2, 3)),
+            "val/ssim": structural_similarity_index_measure(output, shown, data_range=(-1.0, 1.0)),
+        }
+        self.log_dict(scores, prog_bar=True, batch_size=len(video))
+
+    def configure_optimizers(self) -> dict:
+        optimizer = torch.optim.AdamW(self.codec.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, self.warmup, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class ExportCodec(Callback):
+    """Write the codec's weights to ``path`` after every validation.
+
+    Args:
+        path: file to write, ``*.safetensors``.
+        half: store float16.
+    """
+
+    def __init__(self, path: str, half: bool = True) -> None:
+        self.path, self.half = Path(path), half
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_codec(pl_module.codec, self.path, self.half)
+
+
+def video_of(batch: Batch) -> Tensor:
+    """Return the batch's pixels; raise ValueError when the data module loads latents only."""
+    if batch.video_BTCHW is None:
+        raise ValueError("the batch holds latents only, but a codec learns from pixels; let the data module load video")
+    return batch.video_BTCHW

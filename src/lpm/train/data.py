@@ -1,0 +1,124 @@
+"""The puppet corpus as a LightningDataModule: drawn once, encoded once, then clips from memory."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from lpm.codec import TinyCodec, tiny_codec
+from lpm.data import Cut, Latents, MemoryClips, Pixels, draw_references, first_start, list_shards, loader
+from lpm.data.puppets.build import build_corpus
+from lpm.data.puppets.plan import CorpusSpec, spec_hash
+from lpm.train.encode import codec_hash, encode_corpus
+from lpm.types import Batch
+
+
+def cache_folder() -> Path:
+    """Return where corpora are kept when no folder is named: ``~/.cache/lpm`` (or under ``XDG_CACHE_HOME``)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lpm"
+
+
+class PuppetData(LightningDataModule):
+    """Clips of the puppet corpus, which ``prepare_data`` draws and encodes on first use.
+
+    Training clips are latents held in memory; their order is a function of the seed, and the position is part of every
+    checkpoint, so that a resumed run sees the batches an uninterrupted one would have seen.
+
+    Args:
+        corpus: what to draw; ``CorpusSpec()`` if None.
+        codec: encodes the corpus; the shipped codec if None.
+        folder: where the corpus lives; a folder named after the spec in ``cache_folder()`` if None.
+        frames: frames of a training clip, 1 + 4k.
+        batch_size: clips in a batch.
+        history: seconds of audio before a clip.
+        lookahead: seconds of audio after it.
+        extra_references: probability of each body view and each expression; the global reference is always there.
+        measured_frames: frames of the clips that are generated and measured, 1 + 4k.
+        measured_clips: at most so many per set.
+        seed: of the order of clips, their windows and references.
+        workers: processes that draw the corpus; all cores if None.
+    """
+
+    def __init__(
+        self,
+        corpus: CorpusSpec | None = None,
+        codec: TinyCodec | None = None,
+        folder: str | None = None,
+        frames: int = 25,
+        batch_size: int = 16,
+        history: float = 2.6,
+        lookahead: float = 0.2,
+        extra_references: float = 0.02,
+        measured_frames: int = 97,
+        measured_clips: int = 32,
+        seed: int = 0,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.corpus = corpus or CorpusSpec()
+        self.codec = codec or tiny_codec()
+        self.folder = Path(folder) if folder else cache_folder() / f"puppets-{spec_hash(self.corpus)}"
+        self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        self.measured_frames, self.measured_clips = measured_frames, measured_clips
+        self.audio = {"history": history, "lookahead": lookahead}
+        draw = partial(draw_references, body_probability=extra_references, expression_probability=extra_references)
+        self.cut = Cut(frames, [Latents()], references=draw, **self.audio)
+        self.place: dict[str, Any] | None = None
+        self.train_clips: MemoryClips | None = None
+
+    @property
+    def encoded(self) -> Path:
+        """The folder of the encoded shards."""
+        return self.folder / f"latents-{codec_hash(self.codec)}"
+
+    def prepare_data(self) -> None:
+        """Draw and encode what is missing."""
+        build_corpus(self.folder, self.corpus, self.workers)
+        encode_corpus(self.codec, self.folder / "shards", self.encoded)
+
+    def clips(self, split: str, cut: Cut, **settings: Any) -> MemoryClips:
+        """Return the clips of one split of the encoded corpus."""
+        return MemoryClips(list_shards(self.encoded, f"{split}-"), cut, seed=self.seed, **settings)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return an endless loader of training batches."""
+        self.train_clips = self.clips("train", self.cut, batch_size=self.batch_size)
+        if self.place is not None:
+            self.train_clips.load_state_dict(self.place)
+        return loader(self.train_clips)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return one pass over held-out identities."""
+        cut = Cut(self.cut.frames, [Latents()], start=first_start, references=only_global, **self.audio)
+        return loader(self.clips("val", cut, batch_size=self.batch_size, shuffle=False, repeat=False))
+
+    def performance_loaders(self) -> dict[str, DataLoader[Batch]]:
+        """Return the clips to generate and measure: unseen sentences of training identities, and held-out identities."""
+        cut = Cut(self.measured_frames, [Pixels()], start=first_start, references=only_global, **self.audio)
+        sets = {"seen": "seen", "held_out": "val"}
+        made = {name: self.clips(split, cut, batch_size=8, shuffle=False, repeat=False) for name, split in sets.items()}
+        for clips in made.values():
+            clips.samples = clips.samples[: self.measured_clips]
+        return {name: loader(clips) for name, clips in made.items()}
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Note that a training batch is being used."""
+        if self.trainer is not None and self.trainer.training and self.train_clips is not None:
+            self.train_clips.advance(batch)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the training data."""
+        return {} if self.train_clips is None else {"train": self.train_clips.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue at a saved place."""
+        self.place = state_dict.get("train")
+
+
+def only_global(references: Any, rng: Any) -> list[int]:
+    """Take the global reference alone."""
+    return [index for index, row in enumerate(references) if row["kind"] == "global"]

@@ -1,0 +1,71 @@
+"""Encode a corpus once: the codec's latents beside every sample, so that training never decodes a video."""
+
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+
+from lpm.codec import TinyCodec
+from lpm.data import ShardWriter, list_shards, read_shard, read_video, write_index
+from lpm.train.frames import to_pixels
+
+
+def codec_hash(codec: TinyCodec) -> str:
+    """Return a short hash of the codec's weights: latents of another codec are of no use."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(codec.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def npy(values: Tensor) -> bytes:
+    """Return a tensor as the bytes of a float16 .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, values.half().cpu().numpy())
+    return buffer.getvalue()
+
+
+@torch.no_grad()
+def encode_sample(codec: TinyCodec, sample: dict[str, bytes]) -> dict[str, bytes]:
+    """Return a sample's latents: ``latent.npy`` the clip, ``still.npy`` each 4k-th frame alone, ``ref.npy`` references."""
+    video = to_pixels(read_video(sample["mp4"])[0])
+    references = [name for name in sorted(sample) if name.startswith("ref.") and name.endswith(".png")]
+    pictures = [to_pixels(np.asarray(Image.open(io.BytesIO(sample[name])).convert("RGB"))) for name in references]
+    encoded = {
+        "latent.npy": npy(codec.encode(video[None])[0]),
+        "still.npy": npy(codec.encode_frames(video[:: codec.stride_t])),
+    }
+    if pictures:
+        encoded["ref.npy"] = npy(codec.encode_frames(torch.stack(pictures)))
+    return encoded
+
+
+def encode_shard(codec: TinyCodec, shard: Path, folder: Path) -> int:
+    """Write one shard with latents into ``folder`` under the same name, whole or not at all; return its samples."""
+    with ShardWriter(folder / f".{shard.stem}", "part", samples_per_shard=1 << 30) as writer:
+        for sample in read_shard(shard):
+            plain = {name: value for name, value in sample.items() if name == "__key__" or not name.startswith("__")}
+            writer.write(plain | encode_sample(codec, plain))
+    made = Path(writer.shards[0].path)
+    made.replace(folder / shard.name)
+    shutil.rmtree(made.parent)
+    return writer.shards[0].samples
+
+
+def encode_corpus(codec: TinyCodec, shards: Path, folder: Path) -> None:
+    """Encode every shard of a corpus that ``folder`` does not hold yet, with a progress bar; then index the folder."""
+    missing = [shard for shard in list_shards(shards) if not (folder / Path(shard.path).name).exists()]
+    if not missing:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    codec = codec.eval()
+    for shard in track(missing, description="encoding the corpus"):
+        encode_shard(codec, Path(shard.path), folder)
+    write_index(folder)

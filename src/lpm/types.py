@@ -1,0 +1,163 @@
+"""The values that travel between packages, and the contracts of interchangeable parts.
+
+Shape letters: ``B`` batch, ``T`` frames (pixel or latent, as said), ``C`` channels, ``H W`` pixels, ``Y X`` latent height
+and width, ``L`` tokens, ``D`` width, ``A`` audio steps, ``S`` audio samples, ``R`` reference images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+SAMPLE_RATE = 16_000
+STATES = ("speaking", "listening", "idle")
+REFERENCE_KINDS = ("global", "body", "expression")
+REFERENCE_LIMITS = {"global": 1, "body": 4, "expression": 8}
+
+
+@dataclass
+class References:
+    """Identity reference images of a batch; rows are padded to the longest, ``mask_BR`` marks real ones.
+
+    Attributes:
+        kind_BR: index into ``REFERENCE_KINDS``.
+        sub_kind_BR: index of the body view or expression inside its kind; 0 for global.
+        mask_BR: True where a reference exists.
+        pixels_BRCHW: images in [-1, 1], or None when only latents are known.
+        latents_BRCYX: the images encoded alone by the codec, or None.
+    """
+
+    kind_BR: Tensor
+    sub_kind_BR: Tensor
+    mask_BR: Tensor
+    pixels_BRCHW: Tensor | None = None
+    latents_BRCYX: Tensor | None = None
+
+
+@dataclass
+class AudioFeatures:
+    """Audio tokens of one stream on a regular time grid.
+
+    Attributes:
+        tokens_BAD: features.
+        rate: tokens a second.
+        start: time in seconds of token 0 relative to video frame 0 (negative for history).
+    """
+
+    tokens_BAD: Tensor
+    rate: float
+    start: float
+
+
+@dataclass
+class TextFeatures:
+    """Text tokens; ``mask_BL`` is True on real tokens."""
+
+    tokens_BLD: Tensor
+    mask_BL: Tensor
+
+
+@dataclass
+class Conditions:
+    """Everything that steers a generated clip; None stands for a stream that is absent.
+
+    ``keep`` masks (B,) bool say per row whether a stream is kept (False: replaced by the learnt null condition);
+    None keeps all rows.
+    """
+
+    speak: AudioFeatures | None = None
+    listen: AudioFeatures | None = None
+    text: TextFeatures | None = None
+    references: References | None = None
+    keep: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Batch:
+    """A collated batch of clip windows.
+
+    Attributes:
+        keys: sample keys.
+        fps: frames a second (equal in a batch).
+        speak_BS, listen_BS: 16 kHz audio from ``history`` seconds before frame 0 to the window's end (and look-ahead).
+        history: seconds of audio before frame 0.
+        text: one prompt per row.
+        state_BT: per frame index into ``STATES``, -1 unknown.
+        video_BTCHW: pixels in [-1, 1], T = 1 + 4k, or None when only latents were loaded.
+        latents_BTCYX: latent window; index 0 is the first frame encoded alone; or None.
+        references: identity references.
+        truth: per-frame ground truth by control name, each (B, T); empty on real data.
+        meta: the samples' ``json`` fields.
+    """
+
+    keys: list[str]
+    fps: float
+    speak_BS: Tensor
+    listen_BS: Tensor
+    history: float
+    text: list[str]
+    state_BT: Tensor
+    references: References
+    video_BTCHW: Tensor | None = None
+    latents_BTCYX: Tensor | None = None
+    truth: dict[str, Tensor] = field(default_factory=dict)
+    meta: list[dict[str, Any]] = field(default_factory=list)
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Video <-> latent, causal in time: frame 0 alone, then one latent frame per ``stride_t`` frames."""
+
+    channels: int
+    stride_t: int
+    stride_s: int
+
+    def encode(self, video_BTCHW: Tensor) -> Tensor:
+        """Return latents (B, 1 + (T - 1) / stride_t, C, Y, X)."""
+        ...
+
+    def decode(self, latents_BTCYX: Tensor) -> Tensor:
+        """Return video (B, 1 + (T - 1) * stride_t, 3, H, W) in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class AudioEncoder(Protocol):
+    """Waveform -> tokens, causal: ``forward`` for a whole clip equals ``step`` over its pieces."""
+
+    rate: float
+    width: int
+
+    def forward(self, samples_BS: Tensor) -> Tensor:
+        """Return tokens (B, A, D)."""
+        ...
+
+    def init_state(self, batch: int) -> Any:
+        """Return the empty streaming state."""
+        ...
+
+    def step(self, samples_BS: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Encode the next samples; return tokens and the next state."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """Prompts -> tokens."""
+
+    width: int
+
+    def forward(self, text: list[str]) -> TextFeatures:
+        """Return tokens (B, L, D) and their mask."""
+        ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """The denoiser: noisy latents, noise levels and conditions -> prediction of the same shape."""
+
+    def forward(self, noisy_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, fps: float) -> Tensor:
+        """Return the prediction (B, T, C, Y, X)."""
+        ...

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from lpm.backbone import AudioContext, TextContext, latent_spans
+from lpm.types import AudioFeatures, TextFeatures
+
+FPS = 24.0
+
+
+@pytest.fixture
+def context():
+    torch.manual_seed(0)
+    return AudioContext(audio_width=6, width=8, past=0.15, future=0.1).double()
+
+
+def stream(seconds=2.0, start=-0.5, batch=2, rate=50.0):
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(batch, int(seconds * rate), 6, generator=generator, dtype=torch.float64)
+    return AudioFeatures(tokens.requires_grad_(), rate, start)
+
+
+def test_latent_frame_hears_its_window_only(context):
+    audio = stream()
+    windows = context(audio, 2, 5, FPS)
+    for frame, (_, end) in enumerate(latent_spans(5, FPS)):
+        gradient = torch.autograd.grad(windows[:, frame].square().sum(), audio.tokens_BAD, retain_graph=True)[0]
+        heard = gradient.abs().sum((0, 2)).nonzero().flatten()
+        begins, ends = audio.start + heard.min() / 50, audio.start + (heard.max() + 1) / 50
+        assert end + 0.1 - 1 / 50 < ends <= end + 0.1 + 1e-6
+        assert begins >= end - 4 / FPS - 0.15 - 2 / 50
+
+
+def test_moving_stream_and_clip_together_changes_nothing(context):
+    """Chunks that begin later hear the same audio: 4 frames are 1/6 s, 50 Hz tokens move by 25 in half a second."""
+    audio = stream()
+    later = AudioFeatures(audio.tokens_BAD, audio.rate, audio.start - 0.5)
+    torch.testing.assert_close(context(audio, 2, 7, FPS)[:, 4:], context(later, 2, 4, FPS)[:, 1:])
+
+
+def test_tokens_outside_the_stream_are_null(context):
+    windows = context(stream(seconds=0.5, start=0.0), 2, 7, FPS)
+    torch.testing.assert_close(windows[:, 0, 0], context.null.expand(2, -1))
+    torch.testing.assert_close(windows[:, -1], context.null.expand(2, windows.shape[2], -1))
+
+
+def test_hidden_rows_hear_null_and_kept_rows_do_not_change(context):
+    audio = stream()
+    windows = context(audio, 2, 5, FPS, torch.tensor([True, False]))
+    torch.testing.assert_close(windows[0], context(audio, 2, 5, FPS)[0])
+    torch.testing.assert_close(windows[1], context.null.expand_as(windows[1]))
+
+
+def test_prompt_or_null_is_read_never_both():
+    torch.manual_seed(0)
+    context = TextContext(6, 8)
+    text = TextFeatures(torch.randn(3, 2, 6), torch.tensor([[True, True], [False, False], [True, False]]))
+    read = context(text, 3, torch.tensor([True, True, False])).mask_BL
+    assert read.tolist() == [[False, True, True], [True, False, False], [True, False, False]]
+    assert context(None, 3).mask_BL.tolist() == [[True]] * 3

@@ -1,0 +1,33 @@
+import torch
+
+from lpm.codec.loss import importance, reconstruction_loss
+
+
+def blinking_square() -> torch.Tensor:
+    """A grey clip whose middle switches between black and white."""
+    video = torch.zeros(1, 5, 3, 32, 32)
+    video[:, ::2, :, 12:20, 12:20] = 1.0
+    video[:, 1::2, :, 12:20, 12:20] = -1.0
+    return video
+
+
+def test_importance_is_one_on_average_and_high_where_it_moves():
+    weight = importance(blinking_square())
+    torch.testing.assert_close(weight.mean(), torch.tensor(1.0))
+    assert weight[..., 14:18, 14:18].min() > 3 * weight[..., :6, :6].max()
+
+
+def test_an_error_costs_more_on_the_moving_part():
+    video = blinking_square()
+    inside, outside = video.clone(), video.clone()
+    inside[..., 14:18, 14:18] += 0.2
+    outside[..., 2:6, 2:6] += 0.2
+    assert reconstruction_loss(inside, video) > 3 * reconstruction_loss(outside, video)
+    assert reconstruction_loss(video, video) == 0
+
+
+def test_flicker_costs_more_than_the_same_error_held():
+    video = torch.zeros(1, 5, 3, 16, 16)
+    held, flicker = video + 0.1, video + 0.1
+    flicker[:, ::2] -= 0.2
+    assert reconstruction_loss(flicker, video) > reconstruction_loss(held, video)

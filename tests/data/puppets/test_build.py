@@ -1,0 +1,167 @@
+"""The corpus builder, on a corpus of four characters and two-second clips."""
+
+import io
+import json
+import shutil
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lpm.data.audio import read_audio
+from lpm.data.puppets.build import build_corpus
+from lpm.data.puppets.command import check
+from lpm.data.puppets.controls import COLUMN
+from lpm.data.puppets.draw import Puppet
+from lpm.data.puppets.identity import sample_identity
+from lpm.data.puppets.plan import CorpusSpec, deal, plan_corpus, split_casts
+from lpm.data.puppets.shots import plan_shots
+from lpm.data.video import read_video
+
+SPEC = CorpusSpec(
+    identities=2, val_identities=1, test_identities=1, clips_per_identity=2, val_clips_per_identity=1, seen_clips=1,
+    seconds=2.0, size=48, clips_per_shard=4, kinds={"speak": 1.0}, raw_videos=1, raw_seconds=9.0, raw_height=48,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return build_corpus(tmp_path_factory.mktemp("corpus"), SPEC, workers=2)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for part in ("shards", "raw") for path in sorted((folder / part).iterdir())}
+
+
+def samples(folder: Path) -> dict[str, dict[str, bytes]]:
+    found: dict[str, dict[str, bytes]] = {}
+    for shard in sorted((folder / "shards").glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                key, suffix = member.name.split(".", 1)
+                found.setdefault(key, {})[suffix] = tar.extractfile(member).read()
+    return found
+
+
+def test_an_interrupted_build_is_finished_with_the_same_bytes_by_any_number_of_workers(corpus, tmp_path):
+    folder = tmp_path / "corpus"
+    shutil.copytree(corpus, folder)
+    shard, raw = folder / "shards" / "train-0000.tar", folder / "raw" / "raw-0000.mp4"
+    shard.rename(shard.with_name(".train-0000.tar.part"))
+    raw.unlink()
+    times = {path: path.stat().st_mtime_ns for path in (folder / "shards").glob("*.tar")}
+    build_corpus(folder, SPEC, workers=1)
+    assert contents(folder) == contents(corpus)
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+
+
+def test_another_seed_is_another_corpus():
+    assert plan_corpus(SPEC) != plan_corpus(replace(SPEC, seed=1))
+    assert set(split_casts(SPEC)["train"]).isdisjoint(split_casts(replace(SPEC, seed=1))["train"])
+
+
+def test_another_spec_in_the_same_folder_is_refused(corpus):
+    with pytest.raises(ValueError, match=r"\(seed 0 instead of 1\); choose another folder"):
+        build_corpus(corpus, replace(SPEC, seed=1))
+
+
+def test_splits_share_no_identity_and_seen_repeats_train(corpus):
+    cast = {split: set() for split in ("train", "seen", "val", "test")}
+    for files in samples(corpus).values():
+        meta = json.loads(files["json"])
+        cast[meta["split"]].add(meta["identity"])
+    assert cast["seen"] <= cast["train"]
+    assert not cast["train"] & cast["val"] and not cast["train"] & cast["test"] and not cast["val"] & cast["test"]
+
+
+def test_held_out_splits_say_other_sentences(corpus):
+    said = {"train": set(), "seen": set(), "val": set(), "test": set()}
+    for files in samples(corpus).values():
+        meta = json.loads(files["json"])
+        said[meta["split"]] |= {spoken["text"] for spoken in meta["tags"]["transcript"]}
+    assert said["train"] and said["seen"] and said["val"]
+    assert said["train"].isdisjoint(said["seen"] | said["val"])
+
+
+def test_video_shows_the_truth_frame_by_frame(corpus):
+    files = samples(corpus)["train-000000"]
+    meta, truth = json.loads(files["json"]), np.load(io.BytesIO(files["truth.npz"]))
+    video_THWC, fps = read_video(files["mp4"])
+    assert len(video_THWC) == meta["frames"] == len(truth["controls"]) == SPEC.frames and fps == SPEC.fps
+    puppet = Puppet(sample_identity(meta["tags"]["identity_seed"]), size=SPEC.size, style="clean", framing=SPEC.framing)
+    drawn_THWC = puppet.render(truth["controls"]).astype(float)
+    errors = [np.abs(drawn_THWC[2:-2] - np.roll(video_THWC, shift, axis=0)[2:-2]).mean() for shift in (-1, 0, 1)]
+    assert np.argmin(errors) == 1
+
+
+def test_mouth_follows_the_voice_to_one_frame(corpus):
+    """The mouth leads its sound by a known coarticulation lead; beyond that, at most one frame."""
+    lags = []
+    for files in samples(corpus).values():
+        controls = np.load(io.BytesIO(files["truth.npz"]))["controls"]
+        voice = read_audio(files["speak.wav"])
+        assert len(voice) == round(len(controls) / SPEC.fps * 16_000)
+        loudness = np.array([np.sqrt(np.mean(part**2)) for part in np.array_split(voice, len(controls))])
+        aperture = controls[6:-6, COLUMN["aperture"]]
+        score = [np.corrcoef(np.roll(loudness, shift)[6:-6], aperture)[0, 1] for shift in range(-5, 6)]
+        assert max(score) > 0.3
+        lags.append(int(np.argmax(score)) - 5)
+    assert abs(np.median(lags)) <= 1
+
+
+def test_check_finds_nothing_wrong_then_a_flipped_byte(corpus, capsys):
+    assert check(corpus) == 0
+    shard = corpus / "shards" / "test-0000.tar"
+    good = shard.read_bytes()
+    shard.write_bytes(good[:5000] + bytes([good[5000] ^ 255]) + good[5001:])
+    try:
+        assert check(corpus) == 1
+    finally:
+        shard.write_bytes(good)
+
+
+def test_raw_video_has_sound_and_ground_truth(corpus):
+    (path,) = (corpus / "raw").glob("*.mp4")
+    truth = json.loads(path.with_suffix(".json").read_text())
+    video_THWC, _ = read_video(path)
+    assert video_THWC.shape[:3] == (truth["frames"], truth["height"], truth["width"])
+    assert abs(len(read_audio(path)) / 16_000 - truth["frames"] / truth["fps"]) < 0.1
+    change = np.abs(np.diff(video_THWC.astype(float), axis=0)).mean((1, 2, 3))
+    cuts = [shot["start"] for shot in truth["shots"][1:]]
+    assert cuts and min(change[cut - 1] for cut in cuts) > 3 * np.median(change)
+
+
+def test_shots_cover_every_frame_and_never_cut_to_the_same_camera():
+    speaking_PT = np.arange(2)[:, None] == (np.arange(600) // 100 % 2)
+    shots = plan_shots(speaking_PT, 24.0, np.random.default_rng(0))
+    assert [shot.start for shot in shots] == [0, *(shot.end for shot in shots[:-1])] and shots[-1].end == 600
+    assert all(one.camera != two.camera for one, two in zip(shots, shots[1:], strict=False))
+
+
+def test_shares_are_met_exactly():
+    dealt = deal({"speak": 0.6, "listen": 0.2, "conversation": 0.15, "idle": 0.05}, 100, seed=3)
+    assert [dealt.count(name) for name in ("speak", "listen", "conversation", "idle")] == [60, 20, 15, 5]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seconds": 0.5}, "seconds is 0.5, but a corpus needs at least 1"),
+        ({"identities": 0}, "identities is 0"),
+        ({"size": 97}, "use 98"),
+        ({"kinds": {"shout": 1.0}}, "'shout', which is unknown"),
+        ({"styles": {"clean": 0.0}}, "no share above 0"),
+    ],
+)
+def test_wrong_numbers_give_one_clear_line(wrong, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        CorpusSpec(**wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unwritable_folder_gives_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        build_corpus(tmp_path / "file" / "corpus", SPEC)

@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lpm.data import (
+    BODY_VIEWS,
+    EXPRESSIONS,
+    Cut,
+    Latents,
+    Pixels,
+    SchemaError,
+    all_references,
+    collate,
+    cut_audio,
+    draw_references,
+    first_start,
+    random_start,
+    read_audio,
+    read_video,
+)
+
+
+def start_at(frame):
+    return lambda total, frames, rng: frame
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+CUT = Cut(frames=9, pictures=[Pixels(), Latents()], start=start_at(8), references=all_references)
+
+
+def test_everything_is_cut_at_the_same_place(sample):
+    clip = CUT(sample, rng())
+    np.testing.assert_array_equal(clip.video_THWC, read_video(sample["mp4"])[0][8:17])
+    assert clip.latents_TCYX[:, 0, 0, 0].tolist() == [102, 3, 4]  # still 2, then latents 3 and 4
+    assert clip.truth["yaw"].tolist() == list(range(8, 17))
+    assert clip.state_T.tolist() == [1] * 9
+    speak = read_audio(sample["speak.wav"])
+    np.testing.assert_array_equal(clip.speak_S, speak[round(8 / 24 * 16000) :][:6000])
+
+
+def test_audio_reaches_before_and_after(sample):
+    cut = replace(CUT, history=0.5, lookahead=0.25)
+    clip = cut(sample, rng())
+    assert len(clip.listen_S) == round((0.5 + 9 / 24 + 0.25) * 16000)
+    silent = round((0.5 - 8 / 24) * 16000)
+    sounding = clip.listen_S[silent : silent + round(17 / 24 * 16000)]
+    assert not clip.listen_S[:silent].any() and (sounding == 0.25).all()
+    assert not clip.listen_S[silent + len(sounding) :].any()
+
+
+def test_cut_audio_keeps_its_length():
+    ramp = np.arange(1, 101, dtype=np.float32)
+    for start in (-1.0, -0.003, 0.0, 0.004, 5.0):
+        cut = cut_audio(ramp, start, 0.01)
+        wanted = [ramp[i] if 0 <= (i := round(start * 16000) + j) < 100 else 0 for j in range(160)]
+        np.testing.assert_array_equal(cut, wanted)
+
+
+def test_no_sound_is_silence(sample):
+    clip = CUT({name: value for name, value in sample.items() if not name.endswith("wav")}, rng())
+    assert len(clip.speak_S) == 6000 and not clip.speak_S.any()
+
+
+def test_starts_are_multiples_of_four_and_all_occur():
+    starts = {random_start(26, 9, rng(seed)) for seed in range(200)}
+    assert starts == {0, 4, 8, 12, 16}
+    assert random_start(9, 9, rng()) == first_start(26, 9, rng()) == 0
+
+
+def test_references_are_drawn_with_global_kept(sample):
+    rows = sample["json"]["references"]
+    draws = [tuple(draw_references(rows, rng(seed))) for seed in range(300)]
+    assert {(0,), (0, 1), (0, 2), (0, 1, 2)} == set(draws)
+    assert np.mean([1 in draw for draw in draws]) == pytest.approx(0.5, abs=0.1)
+    assert draw_references(rows, rng(), 0.0, 1.0) == [0, 2]
+
+
+def test_collate_pads_and_masks(sample, make_sample):
+    bare = make_sample(1)
+    bare["json"]["references"] = []
+    batch = collate([CUT(sample, rng()), CUT(bare, rng())])
+    assert batch.video_BTCHW.shape == (2, 9, 3, 32, 32) and batch.video_BTCHW.abs().max() <= 1
+    assert batch.latents_BTCYX.shape == (2, 3, 2, 4, 4) and batch.latents_BTCYX.dtype == torch.float32
+    refs = batch.references
+    assert refs.mask_BR.tolist() == [[True, True, True], [False, False, False]]
+    assert refs.kind_BR[0].tolist() == [0, 1, 2]
+    assert refs.sub_kind_BR[0].tolist() == [0, BODY_VIEWS.index("right"), EXPRESSIONS.index("afraid")]
+    assert refs.latents_BRCYX[0, :, 0, 0, 0].tolist() == [0, 1, 2]
+    assert refs.pixels_BRCHW[0, 1].mean() == pytest.approx(101 / 127.5 - 1, abs=1e-3)
+    assert batch.truth["smile"].tolist() == [[0.0] * 9, [1.0] * 9]
+    assert batch.text == ["clip 0", "clip 1"] and batch.fps == 24.0
+
+
+def test_no_reference_at_all(sample):
+    none = replace(CUT, references=lambda rows, rng: [])
+    refs = collate([none(sample, rng())]).references
+    assert refs.mask_BR.tolist() == [[False]] and refs.pixels_BRCHW.shape == (1, 1, 3, 32, 32)
+
+
+def test_mixed_rates_and_sizes_are_refused(sample, make_sample):
+    with pytest.raises(ValueError, match="cannot mix"):
+        collate([CUT(sample, rng()), CUT(make_sample(2, fps=25.0), rng())])
+    other = CUT(sample, rng())
+    other.video_THWC = other.video_THWC[:, :16]
+    with pytest.raises(ValueError, match="cannot mix video"):
+        collate([CUT(sample, rng()), other])
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"frames": 21}, "short"),
+        ({"fps": 25.0}, "fps"),
+    ],
+)
+def test_unfit_samples_have_a_reason(sample, change, reason):
+    with pytest.raises(SchemaError) as caught:
+        replace(CUT, **change)(sample, rng())
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "field, value, reason",
+    [
+        ("mp4", b"broken", "corrupt mp4"),
+        ("speak.wav", b"broken", "corrupt speak.wav"),
+        ("ref.01.png", b"broken", "corrupt reference"),
+        ("truth.npz", b"broken", "corrupt truth.npz"),
+        ("latent.npy", np.zeros((2, 2, 4, 4), np.float16), "latents"),
+    ],
+)
+def test_damaged_fields_have_a_reason(sample, field, value, reason):
+    with pytest.raises(SchemaError) as caught:
+        CUT({**sample, field: value}, rng())
+    assert caught.value.reason == reason
+
+
+def test_window_must_be_one_plus_a_multiple_of_four():
+    with pytest.raises(ValueError, match="take 9 or 13"):
+        Cut(frames=10, pictures=[Pixels()])
+    with pytest.raises(ValueError, match="history"):
+        Cut(frames=9, pictures=[Pixels()], history=-1)

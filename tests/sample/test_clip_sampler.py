@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from lpm.flow import Absolute, PredictClean, PredictVelocity, Residual
+from lpm.sample import ClipSampler, heun
+from lpm.types import Conditions
+
+
+class Still:
+    """A perfect denoiser of still clips: the answer is the first frame, or no difference from it."""
+
+    def __init__(self, residual, velocity):
+        self.residual, self.velocity = residual, velocity
+
+    def forward(self, noisy, t, conditions, fps):
+        assert (t[:, 0] == 0).all()
+        clean = noisy[:, :1] * (not self.residual)
+        level = t[:, :, None, None, None].clamp_min(1e-9)
+        return (noisy - clean) / level if self.velocity else clean.expand_as(noisy)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("velocity", [True, False])
+@pytest.mark.parametrize("solver", [None, heun])
+def test_still_clip_stays_still(residual, velocity, solver):
+    prediction = PredictVelocity() if velocity else PredictClean()
+    sampler = ClipSampler(prediction, Residual(0.5) if residual else Absolute(), steps=3, solver=solver)
+    first = torch.randn(2, 1, 4, 2, 2, dtype=torch.float64)
+    clip = sampler.sample(Still(residual, velocity), first, 5, Conditions(), 24.0)
+    torch.testing.assert_close(clip, first.expand(-1, 5, -1, -1, -1))
+
+
+def test_history_is_returned_as_given_and_noise_follows_the_generator():
+    sampler = ClipSampler(PredictClean(), Residual(0.5), steps=1)
+    history = torch.randn(1, 2, 4, 2, 2)
+    echo = type("Echo", (), {"forward": lambda self, noisy, t, conditions, fps: noisy})()
+    clips = [
+        sampler.sample(echo, history, 4, Conditions(), 24.0, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    ]
+    assert torch.equal(clips[0][:, :2], history)
+    assert torch.equal(clips[0], clips[1])
+    assert not torch.equal(clips[0], clips[2])
+
+
+def test_continued_clip_begins_with_the_clip():
+    sampler = ClipSampler(PredictClean(), Absolute(), steps=2)
+    clip = torch.randn(1, 5, 4, 2, 2)
+    longer = sampler.extend(Still(False, False), clip, keep=2, frames=3, conditions=Conditions(), fps=24.0)
+    assert longer.shape[1] == 8
+    assert torch.equal(longer[:, :5], clip)
+    torch.testing.assert_close(longer[:, 5:], clip[:, 3:4].expand(-1, 3, -1, -1, -1))
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_clip_not_longer_than_its_history_is_refused(frames):
+    with pytest.raises(ValueError, match=f"history of 2 latent frames for a clip of {frames}"):
+        ClipSampler(PredictClean(), Absolute()).sample(None, torch.zeros(1, 2, 4, 2, 2), frames, Conditions(), 24.0)

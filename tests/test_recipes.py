@@ -1,0 +1,36 @@
+"""Every recipe parses and builds; an overlay does so on top of ``base.yaml``."""
+
+from pathlib import Path
+
+import pytest
+from lightning import LightningModule, Trainer
+
+from lpm.cli import main
+from lpm.cli.trainer import LPMCLI, cli
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+FILES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
+
+
+def words(name: str) -> list[str]:
+    base = ["--config", str(RECIPES / "base.yaml")] if name.startswith("overlay/") else []
+    return [*base, "--config", str(RECIPES / name)]
+
+
+def build(name: str, folder: Path) -> LPMCLI:
+    tiny = ["--trainer.accelerator=cpu", f"--trainer.default_root_dir={folder}", "--trainer.fast_dev_run=true"]
+    return cli("lpm", [*words(name), *tiny], run=False)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_recipe_parses(name, capsys):
+    assert main(["fit", *words(name), "--print_config"]) == 0
+    assert "class_path" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_recipe_builds(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    built = build(name, tmp_path)
+    assert isinstance(built.model, LightningModule)
+    assert isinstance(built.trainer, Trainer)

@@ -1,0 +1,114 @@
+import pytest
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+
+from lpm.data.puppets.plan import CorpusSpec
+from lpm.objective import FlowMatching
+from lpm.train import BaseTraining, PuppetData
+from lpm.train import data as data_module
+from lpm.train.base import trainable
+from lpm.train.encode import encode_corpus
+
+
+@pytest.fixture
+def puppet_data(corpus, codec, monkeypatch):
+    """A data module whose corpus is already drawn."""
+    monkeypatch.setattr(data_module, "build_corpus", lambda folder, spec, workers: folder)
+
+    def make():
+        return PuppetData(
+            CorpusSpec(), codec, str(corpus), frames=9, batch_size=2, history=0.3, lookahead=0.1, measured_frames=33
+        )
+
+    return make
+
+
+def training(model):
+    return BaseTraining(model, FlowMatching(model.prediction, model.coordinates), warmup=2)
+
+
+def trainer(folder, steps):
+    return Trainer(
+        accelerator="cpu", max_steps=steps, default_root_dir=folder, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, limit_val_batches=0,
+        callbacks=[EMAWeightAveraging(decay=0.5), ModelCheckpoint(folder, "{step}", every_n_train_steps=3, save_top_k=-1)],
+    )  # fmt: skip
+
+
+def test_every_part_but_the_codec_learns(model, puppet_data):
+    data = puppet_data()
+    data.prepare_data()
+    module = training(model)
+    batch = next(iter(data.train_dataloader()))
+    module.dropout.eval()
+    loss, _ = module.loss(batch, model.conditions(batch))
+    for _ in range(2):  # the head starts at zero: a second step lets gradients through it
+        module.zero_grad()
+        loss, _ = module.loss(batch, model.conditions(batch))
+        loss.backward()
+        with torch.no_grad():
+            for parameter in module.parameters():
+                if parameter.grad is not None:
+                    parameter -= 0.1 * parameter.grad
+    still = [name for name, p in module.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    nulls = {"model.backbone.text.null", "model.backbone.speak.null", "model.backbone.listen.null"}
+    assert set(still) <= nulls | {"model.text.embed.weight"}
+    assert all(not p.requires_grad for p in model.codec.parameters())
+
+
+def test_parameter_groups_split_audio_from_the_rest(model):
+    audio, rest = (list(trainable(training(model), audio=flag)) for flag in (True, False))
+    assert audio and rest
+    assert len(audio) + len(rest) == sum(p.requires_grad for p in model.parameters())
+
+
+def test_resumed_equals_uninterrupted(model, puppet_data, tmp_path):
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def run(steps, resume=None):
+        model.load_state_dict(start)
+        module = training(model)
+        module.dropout.rates = dict.fromkeys(module.dropout.rates, 0.0)
+        module.objective.forward = deterministic(module.objective)
+        trainer(tmp_path, steps).fit(module, datamodule=puppet_data(), ckpt_path=resume, weights_only=False)
+        return model.state_dict()
+
+    run(6)
+    whole = {name: value.clone() for name, value in model.state_dict().items()}
+    second = run(6, resume=tmp_path / "step=3.ckpt")
+    changed = [name for name, value in second.items() if not torch.equal(value, whole[name])]
+    assert changed == []
+
+
+def deterministic(objective):
+    """The objective with noise that depends on the latents alone, so that only the data order and state matter."""
+    forward = type(objective).forward
+
+    def call(backbone, latents, *args, **kwargs):
+        generator = torch.Generator().manual_seed(int(latents.double().abs().sum() * 1e3) % 2**31)
+        return forward(objective, backbone, latents, *args, **{**kwargs, "generator": generator})
+
+    return call
+
+
+def test_encoding_resumes_and_leaves_nothing_half_written(corpus, codec, tmp_path):
+    encode_corpus(codec, corpus / "shards", tmp_path)
+    made = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.tar")}
+    (tmp_path / "val-000000.tar").unlink()
+    encode_corpus(codec, corpus / "shards", tmp_path)
+    again = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.tar")}
+    assert made.keys() == again.keys()
+    assert [name for name in made if made[name] != again[name]] == ["val-000000.tar"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_seeds_make_runs_equal(model, puppet_data, tmp_path):
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    ends = []
+    for _ in range(2):
+        seed_everything(3)
+        model.load_state_dict(start)
+        trainer(tmp_path, 3).fit(training(model), datamodule=puppet_data())
+        ends.append({name: value.clone() for name, value in model.state_dict().items()})
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in start)

@@ -1,0 +1,81 @@
+import math
+
+import lightning
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lpm.codec import TinyCodec, load_codec
+from lpm.train import CodecTraining, ExportCodec
+from lpm.train.clips import collate_video
+
+WIDTH, SIZE = 8, 16
+
+
+def moving_bars(rows: int = 16, frames: int = 5) -> list[torch.Tensor]:
+    """Clips (frames, 3, 16, 16) of bars of random colour that drift."""
+    generator = torch.Generator().manual_seed(0)
+    across = torch.linspace(0, 2 * math.pi, SIZE)
+    clips = []
+    for _ in range(rows):
+        colour, start, speed = (torch.rand(n, generator=generator) for n in (3, 1, 1))
+        wave = torch.sin(across + 6 * start + speed * torch.arange(frames)[:, None])
+        clips.append((wave[:, None, None, :] * colour[:, None, None]).expand(frames, 3, SIZE, SIZE).contiguous())
+    return clips
+
+
+def loaders() -> tuple[DataLoader, DataLoader]:
+    return tuple(DataLoader(moving_bars(), 4, collate_fn=collate_video) for _ in range(2))
+
+
+def trainer(folder, steps: int, callbacks: tuple = ()) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+    )
+
+
+def module(**values) -> CodecTraining:
+    lightning.seed_everything(0)
+    return CodecTraining(TinyCodec(channels=4, width=WIDTH, blocks=1), warmup=2, start_batches=2, **values)
+
+
+def test_training_improves_the_picture_and_exports_it(tmp_path):
+    path = tmp_path / "weights" / "codec.safetensors"
+    training = module(learning_rate=3e-3)
+    run = trainer(tmp_path, 8, [ExportCodec(str(path), half=False)])
+    run.fit(training, *loaders())
+    first = float(run.callback_metrics["val/psnr"])
+    run = trainer(tmp_path, 60, [ExportCodec(str(path), half=False)])
+    run.fit(module(learning_rate=3e-3), *loaders())
+    assert float(run.callback_metrics["val/psnr"]) > first
+    video = torch.stack(moving_bars())
+    assert torch.equal(load_codec(path)(video), run.lightning_module(video))
+
+
+def test_latents_stay_normalised_while_training(tmp_path):
+    training = module()
+    trainer(tmp_path, 30).fit(training, *loaders())
+    std, mean = torch.std_mean(training.codec.encode(torch.stack(moving_bars())), dim=(0, 1, 3, 4))
+    assert (mean.abs() < 0.3).all() and ((std - 1).abs() < 0.3).all()
+
+
+def test_training_starts_from_principal_components():
+    codec, video = TinyCodec(channels=4, width=WIDTH, blocks=1), torch.stack(moving_bars())
+    before = (codec(video) - video).square().mean()
+    codec.start_linear(video)
+    assert (codec(video) - video).square().mean() < 0.2 * before
+
+
+def test_a_batch_without_pixels_raises():
+    batch = collate_video(moving_bars(rows=2))
+    batch.video_BTCHW = None
+    with pytest.raises(ValueError, match="latents only"):
+        module().validation_step(batch, 0)

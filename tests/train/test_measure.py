@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+
+from lpm.codec import TinyCodec
+from lpm.data import Cut, MemoryClips, Pixels, first_start, loader
+from lpm.sample import PerformanceModel, load_performance, save_performance
+from lpm.train.data import only_global
+from lpm.train.generate import frame_count, generate, parse_reference
+from lpm.train.measure import measure
+
+
+class Brightness:
+    """A reader that takes the mean brightness for every signal."""
+
+    def __init__(self, video):
+        mean = video.reshape(len(video), -1).mean(1) / 255
+        self.aperture = self.yaw = self.pitch = self.roll = self.smile = mean
+        self.identity = np.stack([mean, 1 - mean], 1)
+        self.valid = np.ones(len(video), bool)
+
+
+@pytest.fixture
+def clips(corpus):
+    cut = Cut(33, [Pixels()], history=0.3, lookahead=0.1, start=first_start, references=only_global)
+    return loader(MemoryClips(corpus / "shards", cut, batch_size=4, shuffle=False, repeat=False))
+
+
+def test_performing_begins_with_the_first_frame_and_reads_no_later_one(model, clips):
+    batch = next(iter(clips))
+    made = model.perform(batch, steps=1, chunk=8, generator=torch.Generator().manual_seed(0))
+    assert made.shape == batch.video_BTCHW.shape
+    assert torch.equal(made[:, :1], model.codec.decode(model.codec.encode(batch.video_BTCHW[:, :1])).clamp(-1, 1))
+    batch.video_BTCHW[:, 1:] = 0
+    again = model.perform(batch, steps=1, chunk=8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(made, again)
+
+
+def test_report_has_every_source_and_an_interval(model, clips):
+    pytest.importorskip("lpm.metric")
+    with pytest.raises(ValueError, match="unknown"):
+        measure(model, clips, Brightness, sources=("nobody",), steps=1, chunk=16)
+
+
+def test_saved_weights_perform_alike(model, clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("lpm.codec.tiny_codec", lambda: model.codec)
+    parts = {"width": 16}
+    spec = {
+        "class_path": "lpm.sample.PerformanceModel",
+        "init_args": {
+            "backbone": {
+                "class_path": "lpm.backbone.puppet",
+                "init_args": {"width": 32, "depth": 2, "heads": 2, "audio_width": 16, "text_width": 16},
+            },
+            "codec": {"class_path": "lpm.codec.TinyCodec", "init_args": {"width": 16, "blocks": 1}},
+            "text": {"class_path": "lpm.condition.ByteText", "init_args": parts},
+            "speak": {"class_path": "lpm.condition.LogMelEncoder", "init_args": {**parts, "rate": 50.0, "mels": 16}},
+            "listen": {"class_path": "lpm.condition.LogMelEncoder", "init_args": {**parts, "rate": 12.5, "mels": 16}},
+            "prediction": {"class_path": "lpm.flow.PredictClean"},
+            "coordinates": {"class_path": "lpm.flow.Residual"},
+        },
+    }
+    save_performance(model, spec, tmp_path)
+    loaded = load_performance(tmp_path)
+    assert isinstance(loaded, PerformanceModel)
+    loaded.codec = model.codec
+    batch = next(iter(clips))
+    a, b = (m.perform(batch, frames=9, steps=1, chunk=8, generator=torch.Generator().manual_seed(0)) for m in (model, loaded))
+    assert torch.equal(a, b)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="holds no model.safetensors"):
+        load_performance(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 50}, "does not divide by 16"),
+        ({"speak": "missing.wav"}, "missing"),
+        ({"image": "missing.png"}, "missing"),
+        ({"references": ["expression.silly=a.png"]}, "not KIND=FILE"),
+        ({"speak": None}, "nothing to perform"),
+    ],
+)
+def test_bad_input_is_refused_and_leaves_nothing(tmp_path, change, message):
+    from pathlib import Path
+
+    from PIL import Image
+
+    from lpm.data import wav_bytes
+
+    Image.new("RGB", (40, 30)).save(tmp_path / "face.png")
+    (tmp_path / "voice.wav").write_bytes(wav_bytes(np.zeros(8000, np.float32)))
+    given = {"image": tmp_path / "face.png", "output": tmp_path / "out.mp4", "speak": tmp_path / "voice.wav", **change}
+    given = {name: Path(value) if isinstance(value, str) else value for name, value in given.items()}
+    with pytest.raises(ValueError, match=message):
+        generate(**given)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["face.png", "voice.wav"]
+
+
+def test_frame_count_is_whole_latent_frames():
+    assert [frame_count(s, 0.0, 24.0) for s in (0.1, 1.0, 1.1)] == [5, 25, 29]
+    assert parse_reference("global=a.png")[0] == "global"
+    assert TinyCodec.stride_t == 4
