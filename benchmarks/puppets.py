@@ -21,7 +21,7 @@ from lpm.data.puppets.identity import sample_identity
 from lpm.data.puppets.style import STYLES
 
 SIZES = (64, 96, 128, 256)
-IDENTITIES, FRAMES, REPEATS = 8, 96, 5
+IDENTITIES, FRAMES, REPEATS = 4, 96, 3
 
 
 def main() -> None:

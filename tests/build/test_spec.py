@@ -79,7 +79,7 @@ def test_a_callable_argument_stays_a_callable():
     ],
 )
 def test_mistakes_are_one_line(spec, message):
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError) as caught:
         build(spec)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

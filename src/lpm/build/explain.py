@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 _KEY = re.compile(r'^(?:Parser|Configuration) key "([^"]+)":?(.*)$')
 _CLASS = re.compile(r"^Problem with given class_path '([^']+)':?")
@@ -133,8 +134,12 @@ def _bases(report: str) -> list[type]:
     return [item for item in found if inspect.isclass(item)]
 
 
-def _children(base: type) -> set[type]:
-    return {base}.union(*(_children(child) for child in type.__subclasses__(base)))
+def _children(base: type[Any]) -> set[type]:
+    found = {base}
+    children: list[type[Any]] = type.__subclasses__(base)
+    for child in children:
+        found |= _children(child)
+    return found
 
 
 def _either(types: list[re.Match[str] | None]) -> str:

@@ -13,6 +13,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "puppets"): ("lpm.data.puppets.command:puppets", "draw a puppet corpus"),
     ("data", "check"): ("lpm.data.puppets.command:check", "check shards against the schema"),
     ("generate",): ("lpm.train.generate:generate", "make a video from image, voice and text files"),
+    ("weights", "export"): ("lpm.train.checkpoint:export", "write a checkpoint's weights as a folder to share"),
     ("doctor",): ("lpm.cli.doctor:doctor", "report versions, devices and optional parts"),
 }
 

@@ -15,7 +15,7 @@ def local_mean(video_BTCHW: Tensor, size: int) -> Tensor:
     return rearrange(flat, "(b t) c h w -> b t c h w", b=len(video_BTCHW))
 
 
-def importance(video_BTCHW: Tensor, motion: float = 8.0, contrast: float = 4.0) -> Tensor:
+def importance(video_BTCHW: Tensor, motion: float = 30.0, contrast: float = 4.0) -> Tensor:
     """Weight of each pixel, (B, T, 1, H, W) with mean 1: higher where the clip moves and where contrast is high.
 
     Motion is the deviation over time, contrast the deviation over 5x5 pixels, both of the grey picture.

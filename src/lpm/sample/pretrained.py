@@ -5,6 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -42,6 +43,18 @@ def load_performance(folder: Path | str | None = None) -> PerformanceModel:
     model: PerformanceModel = build(json.loads((where / CONFIG).read_text()))
     load_weights(model, load_file(where / WEIGHTS))
     return model.eval()
+
+
+def read_weights(source: Path | str) -> dict[str, Tensor]:
+    """Return the model's own tensors from a weights folder or from a checkpoint of ``lightning fit``."""
+    source = Path(source)
+    if source.is_dir():
+        return load_file(source / WEIGHTS)
+    if not source.is_file():
+        raise ValueError(f"weights {source} are missing; give a folder of `lpm weights export` or a checkpoint")
+    content = torch.load(source, map_location="cpu", weights_only=False)["state_dict"]
+    model = {name.removeprefix("model."): tensor for name, tensor in content.items() if name.startswith("model.")}
+    return {name: tensor for name, tensor in model.items() if not name.startswith("codec.")}
 
 
 def load_weights(model: PerformanceModel, tensors: dict[str, Tensor]) -> None:

@@ -10,6 +10,7 @@ from lpm.backbone.timing import latent_states
 from lpm.condition import ConditionDropout
 from lpm.objective import FlowMatching
 from lpm.sample.performance import PerformanceModel
+from lpm.sample.pretrained import load_weights, read_weights
 from lpm.types import Batch, Conditions
 
 
@@ -35,6 +36,7 @@ class BaseTraining(LightningModule):
         audio_rate: factor on the learning rate of everything that reads audio.
         warmup: steps until the peak.
         weight_decay: of AdamW.
+        start: checkpoint or weights folder whose model this training begins with; None begins afresh.
     """
 
     def __init__(
@@ -46,12 +48,19 @@ class BaseTraining(LightningModule):
         audio_rate: float = 1.0,
         warmup: int = 100,
         weight_decay: float = 0.01,
+        start: str | None = None,
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
         self.dropout = dropout or ConditionDropout()
         self.learning_rate, self.audio_rate = learning_rate, audio_rate
         self.warmup, self.weight_decay = warmup, weight_decay
+        self.start = start
+
+    def on_fit_start(self) -> None:
+        """Load the weights of ``start``, unless this run is being resumed."""
+        if self.start is not None and self.global_step == 0:
+            load_weights(self.model, read_weights(self.start))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         conditions = self.dropout(self.model.conditions(batch), len(batch.keys))

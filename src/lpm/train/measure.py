@@ -141,14 +141,26 @@ def video_from(model: PerformanceModel, batch: Batch, source: str, steps: int, c
 
 
 def hear(batch: Batch, source: str) -> Batch:
-    """Return the batch with its own audio, that of the next row, or silence."""
+    """Return the batch with its own audio, that of another clip of its kind, or silence."""
     if source == "generated":
         return batch
     if source == "shuffled":
-        return replace(batch, speak_BS=batch.speak_BS.roll(1, 0), listen_BS=batch.listen_BS.roll(1, 0))
+        return replace(batch, speak_BS=exchange(batch.speak_BS), listen_BS=exchange(batch.listen_BS))
     if source == "silent":
         return replace(batch, speak_BS=torch.zeros_like(batch.speak_BS), listen_BS=torch.zeros_like(batch.listen_BS))
     raise ValueError(f"source {source!r} is unknown; choose from {', '.join(SOURCES)}")
+
+
+def exchange(voice_BS: Tensor) -> Tensor:
+    """Give every row that is not silent the voice of the next such row, so that a control hears as much speech.
+
+    >>> exchange(torch.tensor([[1.0], [0.0], [2.0]])).flatten().tolist()
+    [2.0, 0.0, 1.0]
+    """
+    heard = voice_BS.abs().amax(dim=1).nonzero()[:, 0]
+    other = voice_BS.clone()
+    other[heard] = voice_BS[heard.roll(1)]
+    return other
 
 
 def reference_identities(batch: Batch, read: Reader) -> list[np.ndarray]:

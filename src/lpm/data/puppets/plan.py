@@ -38,7 +38,7 @@ class CorpusSpec:
     styles: dict[str, float] = field(default_factory=lambda: {"clean": 1.0})
     languages: dict[str, float] = field(default_factory=lambda: {"en": 0.8, "zh": 0.2})
     clips_per_shard: int = 24
-    raw_videos: int = 4
+    raw_videos: int = 0
     raw_seconds: float = 20.0
     raw_height: int = 180
     seed: int = 0

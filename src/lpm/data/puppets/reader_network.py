@@ -40,7 +40,9 @@ def convolution(channels_in: int, channels_out: int, stride: int, kernel: int = 
 
 
 class ReaderNetwork(nn.Module):
-    """Five halvings to 6x6 features, kept in place (not pooled: where a lip is *is* the signal), then two linear heads.
+    """Four halvings, features kept in place (not pooled: where a lip is *is* the signal), then a head each for face and person.
+
+    The face's head also sees the 12x12 features: irises move by two pixels.
 
     >>> controls, readable, identity = ReaderNetwork()(torch.zeros(2, 3, 96, 96))
     >>> controls.shape[1] == len(UNITS), readable.shape, identity.shape[1] == len(IDENTITY_NAMES)
@@ -50,16 +52,17 @@ class ReaderNetwork(nn.Module):
     def __init__(self, channels: tuple[int, int, int, int] = (16, 32, 48, 64), hidden: int = 192) -> None:
         super().__init__()
         first, second, third, last = channels
-        self.features = nn.Sequential(
+        self.fine = nn.Sequential(
             convolution(3, first, stride=2, kernel=5),
             convolution(first, second, stride=2),
             convolution(second, second, stride=1),
             convolution(second, third, stride=2),
             convolution(third, third, stride=1),
-            convolution(third, last, stride=2),
-            convolution(last, last, stride=1),
         )
-        self.face = nn.Sequential(nn.Linear(last * 36, hidden), nn.SiLU(), nn.Linear(hidden, len(UNITS) + 1))
+        self.detail = convolution(third, first, stride=1, kernel=1)
+        self.coarse = nn.Sequential(convolution(third, last, stride=2), convolution(last, last, stride=1))
+        seen = last * 36 + first * 144
+        self.face = nn.Sequential(nn.Linear(seen, hidden), nn.SiLU(), nn.Linear(hidden, len(UNITS) + 1))
         self.person = nn.Sequential(nn.Linear(last * 36, 96), nn.SiLU(), nn.Linear(96, len(IDENTITY_NAMES)))
         self.register_buffer("units", torch.tensor(list(UNITS.values())), persistent=False)
 
@@ -69,6 +72,7 @@ class ReaderNetwork(nn.Module):
         Args:
             frames_BCHW: RGB in [-1, 1], (B, 3, 96, 96).
         """
-        features = self.features(frames_BCHW).flatten(1)
-        face = self.face(features)
-        return face[:, :-1] * self.units, face[:, -1], self.person(features)
+        fine = self.fine(frames_BCHW)
+        coarse = self.coarse(fine).flatten(1)
+        face = self.face(torch.cat([coarse, self.detail(fine).flatten(1)], dim=1))
+        return face[:, :-1] * self.units, face[:, -1], self.person(coarse)

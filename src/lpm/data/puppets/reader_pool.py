@@ -42,7 +42,7 @@ BROAD = {
     "breath": (-1, 1),
 }
 STIR = {"yaw": 4.0, "pitch": 2.5, "roll": 2.5, "x": 0.02, "y": 0.01, "lean": 0.02}
-STIR |= {"brow": 0.1, "smile": 0.1, "eyelid": 0.1}
+STIR |= {"brow": 0.1, "smile": 0.25, "width": 0.2, "eyelid": 0.1, "gaze_x": 0.35, "gaze_y": 0.35}
 
 
 @dataclass(frozen=True)
