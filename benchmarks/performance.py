@@ -1,6 +1,8 @@
-"""How well weights perform on held-out characters and sentences: lips, listening, identity, with controls and intervals.
+"""How well weights perform on held-out characters and sentences: lips, listening, identity, with controls and
+intervals.
 
-    python benchmarks/performance.py --model runs/base/version_0/checkpoints/last.ckpt --output benchmarks/results/base.json
+    python benchmarks/performance.py --model runs/base/version_0/checkpoints/last.ckpt --output
+    benchmarks/results/base.json
 
 Draws a validation corpus of its own (identities and sentences that training never saw), generates every clip chunk by
 chunk from its first frame, global reference and audio, and reads the videos from pixels. Strips go beside the output.
@@ -28,7 +30,9 @@ from lpm.train.measure import video_from
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=None, help="checkpoint or weights folder; the shipped weights if not given")
+    parser.add_argument(
+        "--model", type=Path, default=None, help="checkpoint or weights folder; the shipped weights if not given"
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--identities", type=int, default=24, help="held-out characters")
     parser.add_argument("--clips", type=int, default=2, help="clips per character")
@@ -59,7 +63,15 @@ def main() -> None:
     videos = to_uint8(video_from(model, batch, "generated", args.steps, args.chunk, 0))
     truth = to_uint8(batch.video_BTCHW)
     picture = strip([video for pair in zip(truth, videos, strict=True) for video in pair])
-    write_json(args.output, {"command": {name: str(value) for name, value in vars(args).items()}, "took_s": time.perf_counter() - start, "machine": machine(), **report.as_dict()})
+    write_json(
+        args.output,
+        {
+            "command": {name: str(value) for name, value in vars(args).items()},
+            "took_s": time.perf_counter() - start,
+            "machine": machine(),
+            **report.as_dict(),
+        },
+    )
     Image.fromarray(picture).save(args.output.with_suffix(".png"))
     print(json.dumps({"output": str(args.output), "strip": str(args.output.with_suffix(".png"))}))
 

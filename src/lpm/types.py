@@ -1,6 +1,7 @@
 """The values that travel between packages, and the contracts of interchangeable parts.
 
-Shape letters: ``B`` batch, ``T`` frames (pixel or latent, as said), ``C`` channels, ``H W`` pixels, ``Y X`` latent height
+Shape letters: ``B`` batch, ``T`` frames (pixel or latent, as said), ``C`` channels, ``H W`` pixels, ``Y X`` latent
+height
 and width, ``L`` tokens, ``D`` width, ``A`` audio steps, ``S`` audio samples, ``R`` reference images.
 """
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from lpm.metric import ContingencyZ, FalseLipMotion, contingency, cue_train, false_lip_motion, reaction
+from lpm.metric.listening import chance_tracks
 
 FPS = 24.0
 FRAMES = 240
@@ -124,9 +125,11 @@ def test_bad_inputs_are_refused(call, message):
         call()
 
 
-def test_chance_needs_other_clips():
+def test_a_single_clip_has_no_chance_and_so_no_score():
     metric = ContingencyZ(FPS)
-    cues, response = (s[:96] for s in conversation(0))
-    metric.update(cues, response, np.ones(96, dtype=bool))
+    cues, response = conversation(0)
+    metric.update(cues, response, np.ones(FRAMES, dtype=bool))
+    result = metric.compute()
+    assert result.value.isnan() and (int(result.n), int(result.skipped)) == (0, 1)
     with pytest.raises(ValueError, match="add clips"):
-        metric.compute()
+        chance_tracks([cues[:96]], 0, FPS, 200, torch.Generator())

@@ -32,7 +32,10 @@ def trainer(folder, steps):
     return Trainer(
         accelerator="cpu", max_steps=steps, default_root_dir=folder, logger=False, enable_progress_bar=False,
         enable_model_summary=False, limit_val_batches=0,
-        callbacks=[EMAWeightAveraging(decay=0.5), ModelCheckpoint(folder, "{step}", every_n_train_steps=3, save_top_k=-1)],
+        callbacks=[
+            EMAWeightAveraging(decay=0.5),
+            ModelCheckpoint(folder, "{step}", every_n_train_steps=3, save_top_k=-1),
+        ],
     )  # fmt: skip
 
 

@@ -65,10 +65,13 @@ def test_saved_weights_perform_alike(model, clips, tmp_path, monkeypatch):
     assert isinstance(loaded, PerformanceModel)
     loaded.codec = model.codec
     batch = next(iter(clips))
-    a, b = (m.perform(batch, frames=9, steps=1, chunk=8, generator=torch.Generator().manual_seed(0)) for m in (model, loaded))
+    a, b = (
+        m.perform(batch, frames=9, steps=1, chunk=8, generator=torch.Generator().manual_seed(0))
+        for m in (model, loaded)
+    )
     assert torch.equal(a, b)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match="holds no model.safetensors"):
+    with pytest.raises(ValueError, match=r"holds no model\.safetensors"):
         load_performance(tmp_path)
 
 

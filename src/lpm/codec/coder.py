@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 def zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
     """Return the convolution with weight and bias 0: its branch adds nothing until it has learnt to."""
-    nn.init.zeros_(convolution.weight)
-    nn.init.zeros_(convolution.bias)
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
     return convolution
 
 
@@ -22,6 +22,8 @@ def zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
 def principal(encoder: Encoder, decoder: Decoder, groups_NCHW: Tensor) -> None:
     """Set the linear paths to the principal components, at one scale for all, of the 8x8 blocks of ``groups_NCHW``."""
     encode, decode = encoder.linear[1], decoder.linear[0]
+    assert isinstance(encode, nn.Conv2d) and isinstance(decode, nn.Conv2d)
+    assert encode.bias is not None and decode.bias is not None
     blocks = rearrange(encoder.linear[0](groups_NCHW), "n d y x -> (n y x) d")
     mean, channels = blocks.mean(dim=0), encode.out_channels
     _, values, axes = torch.linalg.svd((blocks - mean).T @ (blocks - mean) / len(blocks))
@@ -34,7 +36,10 @@ def principal(encoder: Encoder, decoder: Decoder, groups_NCHW: Tensor) -> None:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a skip; starts as the identity, so a fresh stack is well conditioned without norms."""
+    """Two 3x3 convolutions around a skip.
+
+    Starts as the identity, so a fresh stack is well conditioned without norms.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

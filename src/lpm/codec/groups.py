@@ -35,7 +35,8 @@ def to_frames(groups_BNCHW: Tensor, stride: int) -> Tensor:
 def check_video(video_BTCHW: Tensor, stride_t: int, stride_s: int, first: bool = True) -> None:
     """Raise ValueError unless the video has 3 channels, sides divisible by ``stride_s`` and a length of whole groups.
 
-    ``first`` says that frame 0 is the first of its clip and so stands alone: T = 1 + k * stride_t, else T = k * stride_t.
+    ``first`` says that frame 0 is the first of its clip and so stands alone: T = 1 + k * stride_t, else T = k *
+    stride_t.
     """
     if video_BTCHW.ndim != 5 or video_BTCHW.shape[2] != 3:
         raise ValueError(f"video has shape {tuple(video_BTCHW.shape)}; pass (B, T, 3, H, W) with pixels in [-1, 1]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -28,7 +27,9 @@ def importance(video_BTCHW: Tensor, motion: float = 30.0, contrast: float = 4.0)
 
 
 def reconstruction_loss(output_BTCHW: Tensor, video_BTCHW: Tensor, edges: float = 0.5, flicker: float = 0.25) -> Tensor:
-    """Return the weighted absolute error plus ``edges`` times that of spatial and ``flicker`` times that of temporal steps."""
+    """Return the weighted absolute error plus ``edges`` times that of spatial and ``flicker`` times that of
+    temporal steps.
+    """
     weight = importance(video_BTCHW)
     error = (output_BTCHW - video_BTCHW) * weight
     loss = error.abs().mean()

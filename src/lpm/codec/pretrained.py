@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -33,15 +32,21 @@ def load_codec(path: str | Path) -> TinyCodec:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"codec weights {path} do not exist; train them with `lightning fit --config recipes/codec.yaml`")
+        raise ValueError(
+            f"codec weights {path} do not exist; train them with `lightning fit --config recipes/codec.yaml`"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             sizes = {name: int(value) for name, value in (file.metadata() or {}).items() if name in SIZES}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
-        raise ValueError(f"codec weights {path} are not a safetensors file ({error}); download or train them again") from None
+        raise ValueError(
+            f"codec weights {path} are not a safetensors file ({error}); download or train them again"
+        ) from None
     if set(sizes) != set(SIZES):
-        raise ValueError(f"codec weights {path} lack the sizes {', '.join(SIZES)}; write them with lpm.codec.save_codec")
+        raise ValueError(
+            f"codec weights {path} lack the sizes {', '.join(SIZES)}; write them with lpm.codec.save_codec"
+        )
     codec = TinyCodec(**sizes)
     codec.load_state_dict(tensors)
     return codec.eval()

@@ -34,7 +34,8 @@ class TinyCodec(LightningModule):
     """Compress video 8x8 in space and 4x in time; frame 0 alone, then one latent frame per four frames.
 
     A latent frame depends on its own frames only, so latents of a window are a slice of the latents of its clip, and a
-    frame encoded alone lies in the same space (a group that holds still). The decoder also reads the latent frame before.
+    frame encoded alone lies in the same space (a group that holds still). The decoder also reads the latent frame
+    before.
     Latents have zero mean per channel and unit variance over all channels once ``calibrate`` has run.
 
     Args:
@@ -91,7 +92,10 @@ class TinyCodec(LightningModule):
         return EncodeState(batch)
 
     def encode_step(self, video_BTCHW: Tensor, state: EncodeState) -> tuple[Tensor, EncodeState]:
-        """Encode the next frames: 1 + 4k of them at the start of a stream, 4k later; return latents and the next state."""
+        """Encode the next frames: 1 + 4k of them at the start of a stream, 4k later.
+
+        Return latents and the next state.
+        """
         check_rows(len(video_BTCHW), state.batch)
         if not state.started:
             return self.encode(video_BTCHW), replace(state, started=True)
@@ -103,7 +107,10 @@ class TinyCodec(LightningModule):
         return DecodeState(batch)
 
     def decode_step(self, latents_BTCYX: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        """Decode the next latent frames, 1 + 4k frames at the start of a stream, 4k later; return them and the next state."""
+        """Decode the next latent frames, 1 + 4k frames at the start of a stream, 4k later.
+
+        Return them and the next state.
+        """
         self._check_latents(latents_BTCYX, state)
         first = state.previous_BCYX is None
         previous = latents_BTCYX[:, 0] if state.previous_BCYX is None else state.previous_BCYX
@@ -122,7 +129,9 @@ class TinyCodec(LightningModule):
 
     @torch.no_grad()
     def calibrate(self, videos: Iterable[Tensor]) -> None:
-        """Set ``mean`` and ``std`` so that the latents of ``videos``, each (B, T, 3, H, W), have mean 0 and variance 1."""
+        """Set ``mean`` and ``std`` so that the latents of ``videos``, each (B, T, 3, H, W), have mean 0 and variance
+        1.
+        """
         latents = [rearrange(self.encode(video), "b t c y x -> (b t y x) c") for video in videos]
         if not latents:
             raise ValueError("calibrate got no video; pass at least one")
@@ -149,14 +158,17 @@ class TinyCodec(LightningModule):
 
     def _check_latents(self, latents_BTCYX: Tensor, state: DecodeState) -> None:
         if latents_BTCYX.ndim != 5 or latents_BTCYX.shape[2] != self.channels or not latents_BTCYX.shape[1]:
-            raise ValueError(f"latents have shape {tuple(latents_BTCYX.shape)}; pass (B, T >= 1, {self.channels}, Y, X)")
+            raise ValueError(
+                f"latents have shape {tuple(latents_BTCYX.shape)}; pass (B, T >= 1, {self.channels}, Y, X)"
+            )
         check_rows(len(latents_BTCYX), state.batch)
 
 
 def moments(latents_BTCYX: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean of each channel, (C,), and one deviation from it for all channels, ().
 
-    One scale keeps the channels' proportions: those that carry more of the picture also weigh more in a flow model's loss.
+    One scale keeps the channels' proportions: those that carry more of the picture also weigh more in a flow model's
+    loss.
     """
     mean = latents_BTCYX.mean(dim=(0, 1, 3, 4))
     return mean, (latents_BTCYX - mean[:, None, None]).square().mean().sqrt()

@@ -18,7 +18,10 @@ STRIDE = 4  # frames in a latent frame; windows start at its multiples, so that 
 class Pictures(Protocol):
     """Where a clip's pictures come from: ``Pixels`` or ``Latents``."""
 
-    fields: tuple[str, ...]
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Suffixes of the files it reads."""
+        ...
 
     def __call__(self, sample: Sample, start: int, frames: int, references: Sequence[int]) -> dict[str, np.ndarray]:
         """Return the picture fields of ``Clip`` for the window and the chosen references."""

@@ -136,7 +136,8 @@ class ContingencyZ(Metric):
     """CTZ: how far reactions follow the partner's cues beyond chance, in standard deviations (bench.md, CTZ).
 
     The mean of ``contingency`` over the clips is compared with the same mean when every clip is paired with cues that
-    it did not hear (``chance_tracks``). Clips without listening frames or without cues are skipped.
+    it did not hear (``chance_tracks``). Clips without listening frames or without cues are
+    skipped; a single clip has no chance to compare with, so its score is NaN.
     """
 
     higher_is_better = True
@@ -172,10 +173,10 @@ class ContingencyZ(Metric):
         joined = [dim_zero_cat(s).cpu() for s in (self.cues, self.reactions, self.listening)]
         cues, reactions, listening = (list(s.split(lengths)) for s in joined)
         kept = [i for i in range(len(lengths)) if listening[i].any() and cues[i].max() > 0.1]
-        skipped = torch.tensor(len(lengths) - len(kept))
-        if not kept:
+        if len(kept) < 2:  # chance is the other clips' cues
             nan = torch.tensor(float("nan"), dtype=torch.float64)
-            return Estimate(nan, nan, nan, torch.tensor(0), skipped)
+            return Estimate(nan, nan, nan, torch.tensor(0), torch.tensor(len(lengths)))
+        skipped = torch.tensor(len(lengths) - len(kept))
         scores = self._scores([cues[i] for i in kept], [reactions[i] for i in kept], [listening[i] for i in kept])
         units = resampling_units(dim_zero_cat(self.clusters).cpu()[kept])
         counts = resample_counts(int(units.max()) + 1, self.resamples, self.seed)[:, units]

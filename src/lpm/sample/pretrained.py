@@ -52,7 +52,7 @@ def read_weights(source: Path | str) -> dict[str, Tensor]:
         return load_file(source / WEIGHTS)
     if not source.is_file():
         raise ValueError(f"weights {source} are missing; give a folder of `lpm weights export` or a checkpoint")
-    content = torch.load(source, map_location="cpu", weights_only=False)["state_dict"]
+    content = torch.load(source, map_location="cpu", weights_only=True)["state_dict"]
     model = {name.removeprefix("model."): tensor for name, tensor in content.items() if name.startswith("model.")}
     return {name: tensor for name, tensor in model.items() if not name.startswith("codec.")}
 

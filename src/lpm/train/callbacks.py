@@ -7,16 +7,20 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from lpm.data.audio import from_int16, to_int16
 from lpm.data.video import write_video
+from lpm.sample import PerformanceModel
 from lpm.train.frames import strip, to_uint8
 from lpm.train.measure import Report, measure, video_from
 from lpm.types import SAMPLE_RATE, Batch
 
 
 class StoreSpec(SaveConfigCallback):
-    """Save the recipe beside the run, and the model's spec in every checkpoint, from which ``lpm.build`` rebuilds it."""
+    """Save the recipe beside the run, and the model's spec in every checkpoint, from which ``lpm.build`` rebuilds
+    it.
+    """
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the spec under ``spec``."""
@@ -47,10 +51,11 @@ class PerformanceReport(Callback):
         from lpm.data.puppets import read
 
         pl_module.eval()
+        model = model_of(pl_module)
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         results = {}
         for name, loader in trainer.datamodule.performance_loaders().items():  # type: ignore[attr-defined]
-            report = measure(pl_module.model, loader, read, steps=self.steps, chunk=self.chunk, seed=self.seed)
+            report = measure(model, loader, read, steps=self.steps, chunk=self.chunk, seed=self.seed)
             self.save_media(trainer, pl_module, next(iter(loader)), folder / "media", name)
             results[name] = report.as_dict()
             print_report(name, report)
@@ -63,7 +68,7 @@ class PerformanceReport(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         assert batch.video_BTCHW is not None
         truth = to_uint8(batch.video_BTCHW)
-        made = to_uint8(video_from(pl_module.model, batch, "generated", self.steps, self.chunk, self.seed))
+        made = to_uint8(video_from(model_of(pl_module), batch, "generated", self.steps, self.chunk, self.seed))
         rows = []
         for row in range(min(self.videos, len(batch.keys))):
             both = np.concatenate([truth[row], made[row]], axis=2)
@@ -73,8 +78,15 @@ class PerformanceReport(Callback):
         from PIL import Image
 
         Image.fromarray(picture).save(folder / f"{name}.png")
-        if trainer.logger is not None and hasattr(trainer.logger.experiment, "add_image"):
+        if isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger.experiment.add_image(f"{name}/strip", picture, trainer.global_step, dataformats="HWC")
+
+
+def model_of(module: LightningModule) -> PerformanceModel:
+    """Return the performance model that a training module trains."""
+    if not isinstance(module.model, PerformanceModel):
+        raise ValueError(f"{type(module).__name__} trains no PerformanceModel; remove the performance report")
+    return module.model
 
 
 def sound_of(batch: Batch, row: int) -> np.ndarray:
@@ -95,7 +107,9 @@ def print_report(name: str, report: Report) -> None:
     table = Table("metric", *sources, title=f"{name}: {report.clips} clips, {report.seconds:.0f} s")
     for metric, by in report.scores.items():
         cells = [
-            f"{float(by[source].value):.3f} [{float(by[source].low):.3f}, {float(by[source].high):.3f}]" if source in by else ""
+            f"{float(by[source].value):.3f} [{float(by[source].low):.3f}, {float(by[source].high):.3f}]"
+            if source in by
+            else ""
             for source in sources
         ]
         table.add_row(metric, *cells)

@@ -21,14 +21,18 @@ def load_training(checkpoint: Path | str) -> tuple[BaseTraining, dict[str, Any]]
     if not path.is_file():
         raise ValueError(f"checkpoint {path} is missing; give a .ckpt written by `lightning fit`, or a weights folder")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=False)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} is no checkpoint ({type(error).__name__}); give a .ckpt written by `lightning fit`") from error
+        raise ValueError(
+            f"{path} is no checkpoint ({type(error).__name__}); give a .ckpt written by `lightning fit`"
+        ) from error
     if "spec" not in content:
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
     module = build(content["spec"])
     if not isinstance(module, BaseTraining):
-        raise ValueError(f"{path} trains a {type(module).__name__}, not the Base model; give a checkpoint of recipes/base.yaml")
+        raise ValueError(
+            f"{path} trains a {type(module).__name__}, not the Base model; give a checkpoint of recipes/base.yaml"
+        )
     module.load_state_dict(content["state_dict"])
     return module.eval(), content["spec"]
 
@@ -43,7 +47,7 @@ def load_model(source: Path | str | None) -> PerformanceModel:
 def export(checkpoint: Path, output: Path) -> None:
     """Write the weights of a checkpoint as a folder to share: config.json and model.safetensors.
 
-    Example: lpm weights export runs/base/version_0/checkpoints/last.ckpt --output weights/mine
+    Example: lpm weights export runs/base/version_0/checkpoints/last.ckpt weights/mine
 
     Args:
         checkpoint: a .ckpt of recipes/base.yaml.

@@ -42,7 +42,9 @@ OTHER_STYLES = ("flat", "sketch", "textured")
 
 
 def track(rng: np.random.Generator, frames: int, low: float, high: float, period: float, rest: float) -> np.ndarray:
-    """Return a random broken line (frames,) in [low, high] with a point every ``period`` frames, ``rest`` of them at 0."""
+    """Return a random broken line (frames,) in [low, high] with a point every ``period`` frames, ``rest`` of them
+    at 0.
+    """
     count = int(frames / period) + 3
     points = rng.uniform(low, high, count) * (rng.random(count) >= rest)
     line = np.interp(np.arange(frames) + rng.uniform(0, period), np.arange(count) * period, points)
@@ -66,7 +68,9 @@ def random_controls(rng: np.random.Generator, frames: int) -> np.ndarray:
     return controls
 
 
-def draw_clip(rng: np.random.Generator, identity: int, frames: int, size: int, clean: float, front: float) -> np.ndarray:
+def draw_clip(
+    rng: np.random.Generator, identity: int, frames: int, size: int, clean: float, front: float
+) -> np.ndarray:
     """Draw ``frames`` frames of the identity with seed ``identity``, uint8 (frames, size, size, 3).
 
     ``clean`` and ``front`` are the shares of clips in the clean style and seen from the front.
@@ -173,11 +177,13 @@ class PuppetClips(LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def train_dataloader(self) -> DataLoader:
-        return DataLoader(self.train_clips, self.batch_size, num_workers=self.num_workers, collate_fn=collate_video)
+        return DataLoader(
+            self.train_clips, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate_video
+        )
 
     def val_dataloader(self) -> DataLoader:
         clips = [to_pixels(self.heldout_clip(index)) for index in range(self.heldout)]
-        return DataLoader(clips, 8, collate_fn=collate_video)
+        return DataLoader(clips, batch_size=8, collate_fn=collate_video)  # type: ignore[arg-type]
 
     def heldout_clip(self, index: int) -> np.ndarray:
         """Draw the validation clip of held-out identity ``index``, uint8 (T, H, W, 3)."""

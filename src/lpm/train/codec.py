@@ -3,6 +3,7 @@
 import math
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -28,7 +29,8 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
 class CodecTraining(LightningModule):
     """Train a ``TinyCodec`` on ``Batch.video_BTCHW``.
 
-    Noise of a random strength up to ``latent_noise`` (latents have unit deviation) is added between encoder and decoder:
+    Noise of a random strength up to ``latent_noise`` (latents have unit deviation) is added between encoder and
+    decoder:
     generated latents are never exact, and a decoder that has seen errors forgives them.
 
     Args:
@@ -59,7 +61,7 @@ class CodecTraining(LightningModule):
     def on_train_start(self) -> None:
         """Start a fresh codec from the principal components of a few batches."""
         if self.global_step == 0 and self.start_batches:
-            batches = islice(iter(self.trainer.train_dataloader), self.start_batches)
+            batches = islice(iter(self.trainer.train_dataloader or ()), self.start_batches)
             self.codec.start_linear(torch.cat([video_of(batch) for batch in batches]).to(self.device))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -77,14 +79,16 @@ class CodecTraining(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         video = video_of(batch)
         output, shown = self(video).clamp(-1, 1).flatten(0, 1), video.flatten(0, 1)
-        scores = {
+        scores: dict[str, Any] = {
             "val/psnr": peak_signal_noise_ratio(output, shown, data_range=(-1.0, 1.0), dim=(1, 2, 3)),
             "val/ssim": structural_similarity_index_measure(output, shown, data_range=(-1.0, 1.0)),
         }
         self.log_dict(scores, prog_bar=True, batch_size=len(video))
 
     def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.AdamW(self.codec.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        optimizer = torch.optim.AdamW(
+            self.codec.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
+        )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, self.warmup, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -104,7 +108,14 @@ class ExportCodec(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and not trainer.sanity_checking:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_codec(pl_module.codec, self.path, self.half)
+            save_codec(codec_of(pl_module), self.path, self.half)
+
+
+def codec_of(module: LightningModule) -> TinyCodec:
+    """Return the codec that a training module trains; raise ValueError when it trains none."""
+    if not isinstance(module.codec, TinyCodec):
+        raise ValueError(f"{type(module).__name__} trains no TinyCodec; remove ExportCodec from the callbacks")
+    return module.codec
 
 
 def video_of(batch: Batch) -> Tensor:

@@ -63,9 +63,9 @@ class PuppetData(LightningDataModule):
         self.folder = Path(folder) if folder else cache_folder() / f"puppets-{spec_hash(self.corpus)}"
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.measured_frames, self.measured_clips = measured_frames, measured_clips
-        self.audio = {"history": history, "lookahead": lookahead}
+        self.history, self.lookahead = history, lookahead
         draw = partial(draw_references, body_probability=extra_references, expression_probability=extra_references)
-        self.cut = Cut(frames, [Latents()], references=draw, **self.audio)
+        self.cut = Cut(frames, [Latents()], references=draw, history=history, lookahead=lookahead)
         self.place: dict[str, Any] | None = None
         self.train_clips: MemoryClips | None = None
 
@@ -92,12 +92,29 @@ class PuppetData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return one pass over held-out identities."""
-        cut = Cut(self.cut.frames, [Latents()], start=first_start, references=only_global, **self.audio)
+        cut = Cut(
+            self.cut.frames,
+            [Latents()],
+            start=first_start,
+            references=only_global,
+            history=self.history,
+            lookahead=self.lookahead,
+        )
         return loader(self.clips("val", cut, batch_size=self.batch_size, shuffle=False, repeat=False))
 
     def performance_loaders(self) -> dict[str, DataLoader[Batch]]:
-        """Return the clips to generate and measure: unseen sentences of training identities, and held-out identities."""
-        cut = Cut(self.measured_frames, [Pixels()], start=first_start, references=only_global, **self.audio)
+        """Return the clips to generate and measure.
+
+        Unseen sentences of training identities, and held-out identities.
+        """
+        cut = Cut(
+            self.measured_frames,
+            [Pixels()],
+            start=first_start,
+            references=only_global,
+            history=self.history,
+            lookahead=self.lookahead,
+        )
         sets = {"seen": "seen", "held_out": "val"}
         made = {name: self.clips(split, cut, batch_size=8, shuffle=False, repeat=False) for name, split in sets.items()}
         for clips in made.values():

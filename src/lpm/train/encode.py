@@ -34,7 +34,9 @@ def npy(values: Tensor) -> bytes:
 
 @torch.no_grad()
 def encode_sample(codec: TinyCodec, sample: dict[str, bytes]) -> dict[str, bytes]:
-    """Return a sample's latents: ``latent.npy`` the clip, ``still.npy`` each 4k-th frame alone, ``ref.npy`` references."""
+    """Return a sample's latents: ``latent.npy`` the clip, ``still.npy`` each 4k-th frame alone, ``ref.npy``
+    references.
+    """
     video = to_pixels(read_video(sample["mp4"])[0])
     references = [name for name in sorted(sample) if name.startswith("ref.") and name.endswith(".png")]
     pictures = [to_pixels(np.asarray(Image.open(io.BytesIO(sample[name])).convert("RGB"))) for name in references]

@@ -1,4 +1,6 @@
-"""Pictures between NumPy (uint8, channels last) and the networks (float, channels first, [-1, 1]), and what people look at."""
+"""Pictures between NumPy (uint8, channels last) and the networks (float, channels first, [-1, 1]), and what
+people look at.
+"""
 
 from collections.abc import Sequence
 

@@ -52,7 +52,9 @@ def generate(
         seed: of the noise.
     """
     if size < 16 or size % 16:
-        raise ValueError(f"size of {size} does not divide by 16; choose {max(16, size // 16 * 16)} or {size // 16 * 16 + 16}")
+        raise ValueError(
+            f"size of {size} does not divide by 16; choose {max(16, size // 16 * 16)} or {size // 16 * 16 + 16}"
+        )
     if not output.parent.is_dir():
         raise ValueError(f"folder {output.parent} does not exist; make it first")
     voices = [read_audio(path) if path else np.zeros(0, np.float32) for path in (speak, listen)]
@@ -98,7 +100,9 @@ def files_to_batch(
         history=HISTORY,
         text=[text],
         state_BT=torch.full((1, frames), -1),
-        references=References(torch.tensor([kind]), torch.tensor([sub_kind]), torch.ones(1, len(kind)).bool(), pictures[None]),
+        references=References(
+            torch.tensor([kind]), torch.tensor([sub_kind]), torch.ones(1, len(kind)).bool(), pictures[None]
+        ),
         video_BTCHW=first[None, None],
     )
 

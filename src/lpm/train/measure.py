@@ -36,16 +36,29 @@ SOURCES = ("codec", "generated", "shuffled", "silent")
 class Reading(Protocol):
     """What a reader tells of a video: one number per frame, (T,), and the identity per frame, (T, N)."""
 
-    aperture: np.ndarray
-    yaw: np.ndarray
-    pitch: np.ndarray
-    roll: np.ndarray
-    smile: np.ndarray
-    identity: np.ndarray
-    valid: np.ndarray
+    @property
+    def aperture(self) -> np.ndarray: ...
+
+    @property
+    def yaw(self) -> np.ndarray: ...
+
+    @property
+    def pitch(self) -> np.ndarray: ...
+
+    @property
+    def roll(self) -> np.ndarray: ...
+
+    @property
+    def smile(self) -> np.ndarray: ...
+
+    @property
+    def identity(self) -> np.ndarray: ...
+
+    @property
+    def valid(self) -> np.ndarray: ...
 
 
-Reader = Callable[[np.ndarray], Reading]
+Reader = Callable[..., Reading]
 
 
 @dataclass
@@ -72,7 +85,9 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers: value, low, high (95 % interval over identities), n."""
         rows = {
-            metric: {source: {key: float(x) for key, x in estimate._asdict().items()} for source, estimate in by.items()}
+            metric: {
+                source: {key: float(x) for key, x in estimate._asdict().items()} for source, estimate in by.items()
+            }
             for metric, by in self.scores.items()
         }
         return {"clips": self.clips, "seconds": self.seconds, "scores": rows}
@@ -185,7 +200,12 @@ def summarise(clips: list[Clip], fps: float) -> Report:
 def score(clips: list[Clip], source: str, fps: float) -> dict[str, Estimate]:
     """Return the estimates of one source."""
     lips, flapping, energy = ApertureAgreement(), FalseLipMotion(), EnergyRatio()
-    contingency, distance, verification, sharp = ContingencyZ(fps), IdentityDistance(), IdentityVerification(), SharpnessDrift()
+    contingency, distance, verification, sharp = (
+        ContingencyZ(fps),
+        IdentityDistance(),
+        IdentityVerification(),
+        SharpnessDrift(),
+    )
     references = {clip.meta["identity"]: clip.reference for clip in clips}
     for clip in clips:
         reading, who = clip.readings[source], clip.meta["identity"]

@@ -46,7 +46,8 @@ def make_clip(clip: ClipPlan, spec: CorpusSpec) -> tuple[dict[str, bytes], dict[
         "json": json.dumps(meta, ensure_ascii=False, sort_keys=True).encode(),
     } | {f"ref.{i:02d}.png": png_bytes(reference.image) for i, reference in enumerate(references)}
     lags = [event["lag"] for event in person.events if "lag" in event]
-    return files, describe(meta, person.controls, [said["text"] for said in scene.texts], lags)
+    sentences = [said["text"] for said in scene.texts if said["kind"] != "backchannel"]
+    return files, describe(meta, person.controls, sentences, lags)
 
 
 def play(clip: ClipPlan, spec: CorpusSpec, identity: Identity) -> Scene:

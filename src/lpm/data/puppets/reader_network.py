@@ -40,7 +40,7 @@ def convolution(channels_in: int, channels_out: int, stride: int, kernel: int = 
 
 
 class ReaderNetwork(nn.Module):
-    """Four halvings, features kept in place (not pooled: where a lip is *is* the signal), then a head each for face and person.
+    """Halvings to 6x6 features kept in place (where a lip is *is* the signal), then a head each for face and person.
 
     The face's head also sees the 12x12 features: irises move by two pixels.
 
@@ -64,6 +64,7 @@ class ReaderNetwork(nn.Module):
         seen = last * 36 + first * 144
         self.face = nn.Sequential(nn.Linear(seen, hidden), nn.SiLU(), nn.Linear(hidden, len(UNITS) + 1))
         self.person = nn.Sequential(nn.Linear(last * 36, 96), nn.SiLU(), nn.Linear(96, len(IDENTITY_NAMES)))
+        self.units: Tensor
         self.register_buffer("units", torch.tensor(list(UNITS.values())), persistent=False)
 
     def forward(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:

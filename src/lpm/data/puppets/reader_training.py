@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,23 +26,15 @@ from lpm.data.puppets.reader_pool import Pool, PoolSpec, draw_pool
 TARGETS = [COLUMN[name] for name in UNITS]
 # The signals that metrics stand on weigh more; what only helps to explain the picture weighs less.
 WEIGHTS = dict.fromkeys(UNITS, 1.0)
-WEIGHTS |= {
-    "aperture": 3.0,
-    "pitch": 3.0,
-    "yaw": 2.0,
-    "blink_l": 2.0,
-    "blink_r": 2.0,
-    "roll": 1.5,
-    "gaze_x": 3.0,
-    "gaze_y": 2.0,
-}
+WEIGHTS |= {"aperture": 3.0, "pitch": 3.0, "yaw": 2.0, "roll": 1.5, "blink_l": 2.0, "blink_r": 2.0}
+WEIGHTS |= {"gaze_x": 3.0, "gaze_y": 2.0}
 WEIGHTS |= {"frown": 0.3, "smirk": 0.5, "sneer": 0.3, "tongue": 0.3, "eyelid": 0.5}
 
 
 def train(
     pool: Pool,
     steps: int,
-    batch: int = 96,
+    batch: int = 64,
     rate: float = 3e-3,
     seed: int = 0,
     checkpoint: Path | None = None,
@@ -60,7 +53,7 @@ def train(
     network = ReaderNetwork().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1, pct_start=0.05)
-    parts = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "schedule": schedule}
     first = resume(checkpoint, parts)
     began, mean = time.monotonic(), 0.0
     for step, examples in enumerate(batches(pool, batch, seed, first, steps), start=first + 1):
@@ -79,10 +72,10 @@ def train(
     return network.eval()
 
 
-def resume(checkpoint: Path | None, parts: dict) -> int:
+def resume(checkpoint: Path | None, parts: dict[str, Any]) -> int:
     """Load the parts of a training from a checkpoint, if there is one, and return the steps it has behind it."""
     if checkpoint is None or not checkpoint.exists():
-        return 0
+        return 0  # type: ignore
     state = torch.load(checkpoint, weights_only=True)
     for name, part in parts.items():
         part.load_state_dict(state[name])
@@ -114,7 +107,7 @@ def reader_loss(network: ReaderNetwork, frames: Tensor, controls: Tensor, identi
     return ((face + likeness) * readable).sum() / readable.sum().clamp(min=1) + 0.05 * seen
 
 
-def degrade(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def degrade(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:  # type: ignore
     """Return the uint8 picture (96, 96, 3) shifted, resampled, tinted, noised and compressed, each at times."""
     size = len(picture)
     if random.uniform() < 0.3:
@@ -135,14 +128,14 @@ def degrade(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     if random.uniform() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(25, 95))]
         stored = cv2.imencode(".jpg", picture[..., ::-1], quality)[1]
-        picture = cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1]
+        picture = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[..., ::-1]
     return picture
 
 
 def save_reader(network: ReaderNetwork, path: Path) -> None:
     """Write the weights as float16 safetensors."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in network.state_dict().items()}, path)
+    save_file({name: value.half().contiguous() for name, value in network.state_dict().items()}, path)  # type: ignore
 
 
 def main() -> None:
@@ -152,8 +145,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--identities", type=int, default=PoolSpec.identities)
     parser.add_argument("--frames", type=int, default=PoolSpec.frames, help="poses per identity")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     arguments = parser.parse_args()

@@ -50,6 +50,6 @@ def _furnish(canvas: np.ndarray, kind: str, bright: Colour, deep: Colour) -> Non
 def _weave(canvas: np.ndarray, strength: float) -> None:
     random = np.random.Generator(np.random.PCG64(11))
     size = len(canvas)
-    noise = random.normal(0, 1, (max(8, size // 4), max(8, size // 12))).astype(np.float32)
-    noise = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+    coarse = random.normal(0, 1, (max(8, size // 4), max(8, size // 12))).astype(np.float32)
+    noise = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     canvas[:] = np.clip(canvas + (6 * strength * noise)[..., None], 0, 255).astype(np.uint8)
