@@ -30,9 +30,7 @@ from lpm.train.measure import video_from
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--model", type=Path, default=None, help="checkpoint or weights folder; the shipped weights if not given"
-    )
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint or weights folder")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--identities", type=int, default=24, help="held-out characters")
     parser.add_argument("--clips", type=int, default=2, help="clips per character")

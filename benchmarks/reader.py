@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,13 @@ class Clip:
     style: str
     size: int
 
+    @cached_property
     def video(self) -> np.ndarray:
         """Return the drawn frames."""
         puppet = Puppet(sample_identity(self.seed), size=self.size, style=self.style, framing=self.framing)
         return puppet.render(self.controls)
 
+    @cached_property
     def reference(self) -> np.ndarray:
         """Return one picture of the character in another framing, looking almost ahead."""
         calm = self.controls[-1:] * 0.3
@@ -125,7 +128,7 @@ def correlation(sums: np.ndarray) -> np.ndarray:
 
 def verify_all(clips: list[Clip], signals: list[Signals]) -> dict[str, float]:
     """Return the share of clips that are nearest to their own reference picture among all identities."""
-    references = np.stack([read(clip.reference()).person for clip in clips])
+    references = np.stack([read(clip.reference).person for clip in clips])
     spread = np.mean([s.identity.std(0) for s in signals], axis=0) + 1e-3
     metric = IdentityVerification(spread.tolist())
     for index, (clip, seen) in enumerate(zip(clips, signals, strict=True)):
@@ -144,8 +147,7 @@ def measure(clips: list[Clip], degrade: Degrade | None, seed: int) -> dict:
     """Return the error budget of one condition."""
     signals = []
     for clip in clips:
-        video = clip.video()
-        signals.append(read(video if degrade is None else degrade(video)))
+        signals.append(read(clip.video if degrade is None else degrade(clip.video)))
     return {
         "clips": len(clips),
         "frames": sum(len(c.controls) for c in clips),
@@ -158,7 +160,7 @@ def measure(clips: list[Clip], degrade: Degrade | None, seed: int) -> dict:
 def frames_per_second(clip: Clip) -> float:
     """Return the reader's speed on one thread."""
     torch.set_num_threads(1)
-    video = np.concatenate([clip.video()] * 4)
+    video = np.concatenate([clip.video] * 4)
     read(video)
     began = time.perf_counter()
     read(video)

@@ -94,7 +94,13 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path, change, message):
 
     Image.new("RGB", (40, 30)).save(tmp_path / "face.png")
     (tmp_path / "voice.wav").write_bytes(wav_bytes(np.zeros(8000, np.float32)))
-    given = {"image": tmp_path / "face.png", "output": tmp_path / "out.mp4", "speak": tmp_path / "voice.wav", **change}
+    given = {
+        "model": tmp_path / "none.ckpt",
+        "image": tmp_path / "face.png",
+        "output": tmp_path / "out.mp4",
+        "speak": tmp_path / "voice.wav",
+        **change,
+    }
     given = {name: Path(value) if isinstance(value, str) else value for name, value in given.items()}
     with pytest.raises(ValueError, match=message):
         generate(**given)

@@ -1,7 +1,6 @@
 """Weights of a performance model as a folder: ``config.json`` (the spec) and ``model.safetensors``."""
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,13 @@ def save_performance(model: PerformanceModel, spec: dict[str, Any], folder: Path
     (folder / CONFIG).write_text(json.dumps(spec, indent=1) + "\n")
 
 
-def load_performance(folder: Path | str | None = None) -> PerformanceModel:
-    """Build a model from ``folder``, in evaluation mode; None takes the weights that ship with the package.
+def load_performance(folder: Path | str) -> PerformanceModel:
+    """Build a model from a weights folder, in evaluation mode.
 
     Raises:
         ValueError: a file is missing, or the weights do not fit the spec (the first keys that differ are named).
     """
-    where = Path(str(resources.files("lpm.sample") / "weights" / "base-puppet")) if folder is None else Path(folder)
+    where = Path(folder)
     for name in (CONFIG, WEIGHTS):
         if not (where / name).is_file():
             raise ValueError(f"{where} holds no {name}; give a folder written by `lpm weights export`, or a checkpoint")

@@ -37,9 +37,9 @@ def load_training(checkpoint: Path | str) -> tuple[BaseTraining, dict[str, Any]]
     return module.eval(), content["spec"]
 
 
-def load_model(source: Path | str | None) -> PerformanceModel:
-    """Return the model of a checkpoint, of a weights folder, or (None) the one that ships with the package."""
-    if source is None or Path(source).is_dir():
+def load_model(source: Path | str) -> PerformanceModel:
+    """Return the model of a checkpoint or of a weights folder."""
+    if Path(source).is_dir():
         return load_performance(source)
     return load_training(source)[0].model
 

@@ -16,13 +16,13 @@ HISTORY, LOOKAHEAD = 2.6, 0.2
 
 
 def generate(
+    model: Path,
     image: Path,
     output: Path,
     speak: Path | None = None,
     listen: Path | None = None,
     text: str = "",
     references: list[str] | None = None,
-    model: Path | None = None,
     seconds: float | None = None,
     size: int = 96,
     fps: float = 24.0,
@@ -33,16 +33,16 @@ def generate(
 ) -> None:
     """Make a video of a character from a picture, two voices and a prompt.
 
-    Example: lpm generate portrait.png hello.mp4 --speak voice.wav --text "a calm person"
+    Example: lpm generate runs/base/version_0/checkpoints/last.ckpt portrait.png hello.mp4 --speak voice.wav --text "a calm person"
 
     Args:
+        model: checkpoint of `lightning fit --config recipes/base.yaml`, or a weights folder.
         image: first frame of the video; also the global reference unless one is given.
         output: mp4 to write, with the sound of both voices.
         speak: the character's own voice; any sound file.
         listen: the partner's voice.
         text: prompt, at most 512 bytes.
         references: pictures of the character as `global=FILE`, `body.left=FILE` or `expression.happy=FILE`.
-        model: checkpoint or weights folder; the shipped weights if not given.
         seconds: length; that of the longer voice if not given.
         size: height and width of the video, divisible by 16.
         fps: frames a second.
