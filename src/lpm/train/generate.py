@@ -33,7 +33,7 @@ def generate(
 ) -> None:
     """Make a video of a character from a picture, two voices and a prompt.
 
-    Example: lpm generate runs/base/version_0/checkpoints/last.ckpt portrait.png hello.mp4 --speak voice.wav --text "a calm person"
+    Example: lpm generate last.ckpt portrait.png hello.mp4 --speak voice.wav --text "a calm person"
 
     Args:
         model: checkpoint of `lightning fit --config recipes/base.yaml`, or a weights folder.
