@@ -13,7 +13,7 @@ def changed(sample, **meta):
 
 
 def test_good_sample_passes(sample):
-    validate(sample)
+    assert validate(sample) is None
 
 
 @pytest.mark.parametrize(
