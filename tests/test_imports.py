@@ -54,3 +54,8 @@ def test_help_loads_nothing_heavy():
 def test_the_installed_module_runs():
     run = subprocess.run([sys.executable, "-m", "lpm", "--version"], capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stdout) == (0, f"lpm {lpm.__version__}\n")
+
+
+def test_the_worker_that_draws_needs_no_torch():
+    run = python("import sys, lpm.data.puppets.worker; sys.exit('torch' in sys.modules)")
+    assert run.returncode == 0, run.stderr

@@ -101,9 +101,12 @@ class Absolute:
 
 
 class Residual:
-    """Noise is added to the difference from the first frame, divided by ``scale`` (see ``residual_scale``).
+    """Noise is added to the difference from the first frame, divided by ``scale``.
 
-    A small network then starts from a still picture and spends its capacity on motion.
+    A small network then starts from a still picture and spends its capacity on motion. Motion is concentrated: choose a
+    ``scale`` at which the places that move, lips and eyes, have about unit variance or less. Divided by the deviation
+    over the whole picture (``residual_scale``) they stand far above the noise at nearly every noise level, and the
+    network reads the lips off its noisy input where it should learn to hear (docs/how/flow-matching.md has figures).
     """
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -123,5 +126,5 @@ class Residual:
 
 
 def residual_scale(latents_BTCYX: Tensor) -> float:
-    """Return the standard deviation of the difference from the first frame, the ``scale`` of ``Residual``."""
+    """Return the deviation of the difference from the first frame, a lower bound for the ``scale`` of ``Residual``."""
     return float((latents_BTCYX[:, 1:] - latents_BTCYX[:, :1]).std())

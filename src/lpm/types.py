@@ -8,9 +8,10 @@ and width, ``L`` tokens, ``D`` width, ``A`` audio steps, ``S`` audio samples, ``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:  # the processes that draw puppets know these values' names and need no torch
+    from torch import Tensor
 
 SAMPLE_RATE = 16_000
 STATES = ("speaking", "listening", "idle")

@@ -83,7 +83,7 @@ def test_fresh_model_predicts_zero_and_learns_at_once():
     output = model(noisy, t, conditions, FPS)
     assert output.abs().max() == 0
     (output - 1).square().sum().backward()
-    assert model.head.out.weight.grad.abs().sum() > 0
+    assert model.head.new.out.weight.grad.abs().sum() > 0
 
 
 def output_gradient(model, conditions_of):

@@ -31,3 +31,11 @@ def test_flicker_costs_more_than_the_same_error_held():
     held, flicker = video + 0.1, video + 0.1
     flicker[:, ::2] -= 0.2
     assert reconstruction_loss(flicker, video) > reconstruction_loss(held, video)
+
+
+def test_the_frame_that_moves_weighs_more_than_those_that_rest():
+    video = torch.zeros(1, 9, 3, 16, 16)
+    video[:, 4, :, 6:10, 6:10] = 1.0
+    weight = importance(video)[0, :, 0, 8, 8]
+    assert weight.argmax() == 4
+    assert weight[4] > 3 * weight[0]

@@ -34,12 +34,13 @@ def test_history_is_given_clean_and_the_rest_noisy():
     assert (spy.t[:, 2:] > 0).all() and (spy.t[:, 2:] == spy.t[:, 2:3]).all()
 
 
-def test_rough_history_moves_the_anchor_of_the_residual():
-    latents, spy = moving_latents(), Spy()
-    objective = FlowMatching(PredictClean(), Residual(0.5), history_noise=0.1)
-    objective(spy, latents, Conditions(), FPS)
+def test_rough_history_is_seen_and_not_the_target():
+    latents, coordinates = moving_latents(), Residual(0.5)
+    spy = Spy(coordinates.enter(latents))
+    loss, _ = FlowMatching(PredictClean(), coordinates, history_noise=0.1)(spy, latents, Conditions(), FPS)
     error = (spy.noisy[:, 0] - latents[:, 0]).std()
     assert 0.05 < error < 0.15
+    assert loss.item() == 0
 
 
 def test_true_answer_has_no_loss():
@@ -74,7 +75,7 @@ def test_moving_places_weigh_more():
     latents = torch.zeros(1, 3, 2, 2, 2)
     latents[:, 1, :, 0, 0] = 1
     weight = motion_weight(latents)
-    assert weight[0, 0, 0].flatten().tolist() == pytest.approx([4.0, 0.3, 0.3, 0.3], abs=0.01)
+    assert weight[0, 0, 0].flatten().tolist() == pytest.approx([4.0, 0.6, 0.6, 0.6], abs=0.01)
     assert motion_weight(torch.ones(1, 3, 2, 2, 2)).unique().tolist() == [1.0]
 
 

@@ -6,8 +6,9 @@ from lpm.codec import TinyCodec
 from lpm.data import Cut, MemoryClips, Pixels, first_start, loader
 from lpm.sample import PerformanceModel, load_performance, save_performance
 from lpm.train.data import only_global
-from lpm.train.generate import frame_count, generate, parse_reference
+from lpm.train.generate import generate
 from lpm.train.measure import measure
+from lpm.train.request import frame_count, parse_reference
 
 
 class Brightness:

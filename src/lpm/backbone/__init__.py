@@ -3,6 +3,7 @@
 from lpm.backbone.block import Block, MultiModalAttention
 from lpm.backbone.context import AudioContext, TextContext
 from lpm.backbone.dit import DiT
+from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.positions import SegmentOffsets
 from lpm.backbone.sizes import puppet, puppet_small
 from lpm.backbone.timing import latent_spans, latent_states
@@ -11,6 +12,8 @@ __all__ = [
     "AudioContext",
     "Block",
     "DiT",
+    "Head",
+    "MotionHead",
     "MultiModalAttention",
     "SegmentOffsets",
     "TextContext",

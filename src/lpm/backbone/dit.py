@@ -6,27 +6,12 @@ from torch import Tensor, nn
 
 from lpm.backbone.block import Block, MultiModalAttention
 from lpm.backbone.context import AudioContext, TextContext
+from lpm.backbone.head import Head
 from lpm.backbone.positions import SegmentOffsets, grid, reference_times
 from lpm.backbone.segments import Segment, join_masks, join_times, join_tokens
 from lpm.nn import PatchEmbed, TimeEmbed
-from lpm.ops import Attend, make_rotary, modulate
+from lpm.ops import Attend, make_rotary
 from lpm.types import Conditions, References
-
-
-class Head(nn.Module):
-    """Tokens -> patches, modulated by the noise level; starts at zero."""
-
-    def __init__(self, width: int, patch_values: int) -> None:
-        super().__init__()
-        self.modulation = nn.Parameter(torch.zeros(2, width))
-        self.out = nn.Linear(width, patch_values)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, x_BLD: Tensor, time_BTD: Tensor) -> Tensor:
-        """Return (B, L, patch values)."""
-        shift, scale = (self.modulation + time_BTD.unsqueeze(2)).unbind(dim=2)
-        return self.out(modulate(x_BLD, shift, scale))
 
 
 def fine(x: Tensor) -> torch.dtype:
@@ -49,6 +34,7 @@ class DiT(nn.Module):
         listen: window on the partner's voice, for odd blocks.
         offsets: time positions of references; None for the defaults.
         attend: attention back end, ``lpm.ops.sdpa`` if None.
+        head: tokens -> prediction, ``Head`` or ``MotionHead``; Wan2.1's ``Head`` if None.
 
     Source: LPM 1.0, Base LPM; Wan2.1 for the shape of the block.
     """
@@ -63,6 +49,7 @@ class DiT(nn.Module):
         listen: AudioContext,
         offsets: SegmentOffsets | None = None,
         attend: Attend | None = None,
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         width = embed.width
@@ -75,11 +62,11 @@ class DiT(nn.Module):
         nn.init.zeros_(self.time_modulation.weight)
         nn.init.zeros_(self.time_modulation.bias)
         self.blocks = nn.ModuleList(Block(width, heads, attend) for _ in range(depth))
-        self.head = Head(width, embed.noisy.in_features)
+        self.head = head or Head(embed)
 
     def forward(self, noisy_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, fps: float) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for latents with noise level ``t_BT`` per latent frame."""
-        batch, frames, _, height, _ = noisy_BTCYX.shape
+        batch, frames = noisy_BTCYX.shape[:2]
         keep = conditions.keep
         text = self.text(conditions.text, batch, keep.get("text"))
         speak = self.speak(conditions.speak, batch, frames, fps, keep.get("speak"))
@@ -99,8 +86,7 @@ class DiT(nn.Module):
             heard = speak if i % 2 == 0 else listen
             x_BLD = block(x_BLD, time_BS6D, rotation, mask, video, text, heard)
 
-        patches_BLC = self.head(x_BLD[:, :video], self.time(segments[0].t_BF))
-        return self.embed.join(patches_BLC.unflatten(1, (frames, -1)), height)
+        return self.head(x_BLD[:, :video], self.time(segments[0].t_BF), self.embed, noisy_BTCYX)
 
     def video_segment(self, noisy_BTCYX: Tensor, t_BT: Tensor) -> Segment:
         """Embed the video; time positions count from 0."""

@@ -2,6 +2,7 @@
 
 from lpm.backbone.context import AudioContext, TextContext
 from lpm.backbone.dit import DiT
+from lpm.backbone.head import MotionHead
 from lpm.nn import PatchEmbed
 from lpm.ops import Attend
 
@@ -20,14 +21,16 @@ def puppet(
 
     Lips hear .15 s before and after each latent frame; the listener hears 2.5 s back and .1 s ahead.
     """
+    embed = PatchEmbed(channels, width, patch=2, anchor=anchor)
     return DiT(
-        embed=PatchEmbed(channels, width, patch=2, anchor=anchor),
+        embed=embed,
         depth=depth,
         heads=heads,
         text=TextContext(text_width, width),
         speak=AudioContext(audio_width, width, past=0.15, future=0.15),
         listen=AudioContext(audio_width, width, past=2.5, future=0.1),
         attend=attend,
+        head=MotionHead(embed) if anchor else None,
     )
 
 

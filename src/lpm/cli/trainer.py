@@ -1,7 +1,7 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with our parser and settings."""
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import jsonargparse
@@ -31,6 +31,11 @@ class LPMCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: upstream loads the whole checkpoint on every rank and lets its values override the config."""
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """Return the trainer method's arguments; predictions are left to callbacks, since nobody takes a list here."""
+        kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        return kwargs | {"return_predictions": False} if subcommand == "predict" else kwargs
 
 
 def run(program: str, words: list[str]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
-from lpm.data.collate import collate
+from lpm.data.batch import collate
 from lpm.data.order import epoch_order, rank_and_world, worker_and_workers
 from lpm.data.schema import Sample
 from lpm.data.shards import Shard, list_shards

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from lpm.data.collate import collate
+from lpm.data.batch import collate
 from lpm.data.dataset import own_state, resolve_rank
 from lpm.data.order import worker_and_workers
 from lpm.data.schema import Sample

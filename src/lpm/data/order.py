@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.distributed as dist
 
 from lpm.data.shards import Shard
 
@@ -54,6 +52,8 @@ def epoch_order(
 
 def rank_and_world() -> tuple[int, int]:
     """Return the number of this process and of all: from torch.distributed, else from the launcher's environment."""
+    import torch.distributed as dist
+
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -61,7 +61,9 @@ def rank_and_world() -> tuple[int, int]:
 
 def worker_and_workers() -> tuple[int, int]:
     """Return this loader worker's number and the number of workers; (0, 1) in the main process."""
-    info = torch.utils.data.get_worker_info()
+    from torch.utils.data import get_worker_info
+
+    info = get_worker_info()
     return (0, 1) if info is None else (info.id, info.num_workers)
 
 

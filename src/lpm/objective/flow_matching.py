@@ -15,7 +15,7 @@ def sample_times(batch: int, mean: float, std: float, generator: torch.Generator
     return torch.sigmoid(mean + std * torch.randn(batch, generator=generator))
 
 
-def motion_weight(latents_BTCYX: Tensor, low: float = 0.3, high: float = 6.0) -> Tensor:
+def motion_weight(latents_BTCYX: Tensor, low: float = 0.6, high: float = 6.0) -> Tensor:
     """Return how much each place moves relative to the whole picture, (B, 1, 1, Y, X), within [low, high].
 
     The variance over time of the clip's latents, over its mean: lips and eyes count more than the background. A clip
@@ -40,7 +40,7 @@ class FlowMatching(nn.Module):
         motion: weigh places by their motion.
         time_mean: logit mean of noise levels; 0 symmetric, positive noisier.
         time_std: logit standard deviation of noise levels.
-        history_noise: standard deviation of noise added to clean history frames, so that roll-outs may err.
+        history_noise: standard deviation of noise on the history that the network sees, so that roll-outs may err.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class FlowMatching(nn.Module):
         batch, frames = latents_BTCYX.shape[:2]
         if not 1 <= history < frames:
             raise ValueError(f"history of {history} of {frames} latent frames; it must be 1 to {frames - 1}")
-        clean = self.coordinates.enter(self._roughen(latents_BTCYX, history, generator))
+        clean = self.coordinates.enter(latents_BTCYX)
         t_B = sample_times(batch, self.time_mean, self.time_std, generator).to(clean)
         t_BT = t_B[:, None].repeat(1, frames)
         t_BT[:, :history] = 0
         noise = _normal_like(clean, generator)
-        noisy = interpolate(clean, noise, t_BT)
+        noisy = self._roughen(interpolate(clean, noise, t_BT), history, generator)
         guess = self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
 
         error = (guess - clean)[:, history:].square()
@@ -95,12 +95,13 @@ class FlowMatching(nn.Module):
         loss_BT = error_BT * weight_B[:, None]
         return loss_BT.mean(), self.report(loss_BT.detach(), t_B, None if state_BT is None else state_BT[:, history:])
 
-    def _roughen(self, latents_BTCYX: Tensor, history: int, generator: torch.Generator | None) -> Tensor:
+    def _roughen(self, noisy_BTCYX: Tensor, history: int, generator: torch.Generator | None) -> Tensor:
+        """Disturb the history that the network sees; the target does not change, lest it learns to retouch pictures."""
         if self.history_noise == 0:
-            return latents_BTCYX
-        given = latents_BTCYX[:, :history]
+            return noisy_BTCYX
+        given = noisy_BTCYX[:, :history]
         rough = given + self.history_noise * _normal_like(given, generator)
-        return torch.cat([rough, latents_BTCYX[:, history:]], dim=1)
+        return torch.cat([rough, noisy_BTCYX[:, history:]], dim=1)
 
     @staticmethod
     def report(loss_BT: Tensor, t_B: Tensor, state_BT: Tensor | None) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from lpm.sample.clip import ClipSampler
 from lpm.sample.guidance import guide, repeat_conditions
 from lpm.sample.performance import PerformanceModel
-from lpm.sample.pretrained import load_performance, save_performance
+from lpm.sample.pretrained import base_puppet, load_performance, save_performance
 from lpm.sample.solvers import Denoise, Solver, euler, heun, noise_levels
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Denoise",
     "PerformanceModel",
     "Solver",
+    "base_puppet",
     "euler",
     "guide",
     "heun",

@@ -1,6 +1,7 @@
 """Weights of a performance model as a folder: ``config.json`` (the spec) and ``model.safetensors``."""
 
 import json
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def load_performance(folder: Path | str) -> PerformanceModel:
     model: PerformanceModel = build(json.loads((where / CONFIG).read_text()))
     load_weights(model, load_file(where / WEIGHTS))
     return model.eval()
+
+
+def base_puppet() -> PerformanceModel:
+    """Return the Base model with the puppet weights that ship with the package (``weights/base/README.md``)."""
+    with as_file(files("lpm.sample") / "weights" / "base") as folder:
+        return load_performance(folder)
 
 
 def read_weights(source: Path | str) -> dict[str, Tensor]:

@@ -6,8 +6,11 @@ from lpm.train.clips import PuppetClips
 from lpm.train.codec import CodecTraining, ExportCodec
 from lpm.train.data import PuppetData
 from lpm.train.measure import Report, measure
+from lpm.train.predict import BasePrediction, Requests, WriteVideos
+from lpm.train.request import Request
 
 __all__ = [
+    "BasePrediction",
     "BaseTraining",
     "CodecTraining",
     "ExportCodec",
@@ -15,6 +18,9 @@ __all__ = [
     "PuppetClips",
     "PuppetData",
     "Report",
+    "Request",
+    "Requests",
     "StoreSpec",
+    "WriteVideos",
     "measure",
 ]

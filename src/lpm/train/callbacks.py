@@ -9,12 +9,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lpm.data.audio import from_int16, to_int16
 from lpm.data.video import write_video
 from lpm.sample import PerformanceModel
 from lpm.train.frames import strip, to_uint8
 from lpm.train.measure import Report, measure, video_from
-from lpm.types import SAMPLE_RATE, Batch
+from lpm.train.request import sound_of
+from lpm.types import Batch
 
 
 class StoreSpec(SaveConfigCallback):
@@ -87,15 +87,6 @@ def model_of(module: LightningModule) -> PerformanceModel:
     if not isinstance(module.model, PerformanceModel):
         raise ValueError(f"{type(module).__name__} trains no PerformanceModel; remove the performance report")
     return module.model
-
-
-def sound_of(batch: Batch, row: int) -> np.ndarray:
-    """Return both voices of one clip mixed, from frame 0 on, (S,)."""
-    assert batch.video_BTCHW is not None
-    first = round(batch.history * SAMPLE_RATE)
-    count = round(batch.video_BTCHW.shape[1] / batch.fps * SAMPLE_RATE)
-    mixed = (batch.speak_BS[row] + batch.listen_BS[row])[first : first + count].cpu().numpy()
-    return from_int16(to_int16(mixed))
 
 
 def print_report(name: str, report: Report) -> None:

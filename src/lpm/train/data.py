@@ -39,7 +39,7 @@ class PuppetData(LightningDataModule):
         measured_frames: frames of the clips that are generated and measured, 1 + 4k.
         measured_clips: at most so many per set.
         seed: of the order of clips, their windows and references.
-        workers: processes that draw the corpus; all cores if None.
+        workers: processes that draw and encode the corpus; all cores if None.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class PuppetData(LightningDataModule):
     def prepare_data(self) -> None:
         """Draw and encode what is missing."""
         build_corpus(self.folder, self.corpus, self.workers)
-        encode_corpus(self.codec, self.folder / "shards", self.encoded)
+        encode_corpus(self.codec, self.folder / "shards", self.encoded, self.workers)
 
     def clips(self, split: str, cut: Cut, **settings: Any) -> MemoryClips:
         """Return the clips of one split of the encoded corpus."""

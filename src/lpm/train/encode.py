@@ -2,7 +2,11 @@
 
 import hashlib
 import io
+import multiprocessing
+import os
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +65,31 @@ def encode_shard(codec: TinyCodec, shard: Path, folder: Path) -> int:
     return writer.shards[0].samples
 
 
-def encode_corpus(codec: TinyCodec, shards: Path, folder: Path) -> None:
-    """Encode every shard of a corpus that ``folder`` does not hold yet, with a progress bar; then index the folder."""
-    missing = [shard for shard in list_shards(shards) if not (folder / Path(shard.path).name).exists()]
+def encode_corpus(codec: TinyCodec, shards: Path, folder: Path, workers: int | None = None) -> None:
+    """Encode every shard of a corpus that ``folder`` does not hold yet, with a progress bar; then index the folder.
+
+    ``workers`` processes of one thread each share the shards, one per core if None.
+    """
+    missing = [Path(shard.path) for shard in list_shards(shards) if not (folder / Path(shard.path).name).exists()]
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    codec = codec.eval()
-    for shard in track(missing, description="encoding the corpus"):
-        encode_shard(codec, Path(shard.path), folder)
+    encoded = encode_shards(codec.eval(), missing, folder, min(workers or os.cpu_count() or 1, len(missing)))
+    for _ in track(encoded, description="encoding the corpus", total=len(missing)):
+        pass
     write_index(folder)
+
+
+def encode_shards(codec: TinyCodec, shards: list[Path], folder: Path, workers: int) -> Iterator[int]:
+    """Yield the samples of each shard as it is done."""
+    if workers == 1:
+        yield from (encode_shard(codec, shard, folder) for shard in shards)
+        return
+    fresh = multiprocessing.get_context("spawn")  # a forked child would inherit torch's thread pool in a bad state
+    with ProcessPoolExecutor(workers, fresh, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for job in as_completed([pool.submit(encode_shard, codec, shard, folder) for shard in shards]):
+                yield job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,71 @@
+"""Tokens -> prediction: Wan2.1's linear head, and one that moves the first frame."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from lpm.nn import PatchEmbed
+from lpm.ops import modulate
+
+
+class Head(nn.Module):
+    """Tokens -> patches, modulated by the noise level; starts at zero."""
+
+    def __init__(self, embed: PatchEmbed) -> None:
+        super().__init__()
+        self.modulation = nn.Parameter(torch.zeros(2, embed.width))
+        self.out = zero_linear(embed.width, embed.noisy.in_features)
+
+    def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, noisy_BTCYX: Tensor) -> Tensor:
+        """Return the prediction (B, T, C, Y, X) for the tokens of ``noisy_BTCYX``."""
+        frames, height = noisy_BTCYX.shape[1], noisy_BTCYX.shape[3]
+        return embed.join(self.out(self.rest(x_BLD, time_BTD)).unflatten(1, (frames, -1)), height)
+
+    def rest(self, x_BLD: Tensor, time_BTD: Tensor) -> Tensor:
+        """Return the normed, modulated tokens."""
+        shift, scale = (self.modulation + time_BTD.unsqueeze(2)).unbind(dim=2)
+        return modulate(x_BLD, shift, scale)
+
+
+class MotionHead(nn.Module):
+    """Prediction = filtered first frame, mixed by the tokens, + gated patches.
+
+    A narrow network cannot carry a picture from its input to its output beside all else it has to think of: what it
+    moves turns to texture. Here the content stays outside. Learnt 3 x 3 filters are applied to the clean first frame,
+    and each token says how much of each filter's answer to take at its places; a small shift of a picture is such a
+    sum. What the first frame does not show, such as teeth, comes from patches, times a gate, so that a token can say
+    that nothing new appears. Starts at zero.
+
+    Source: dynamic filter networks (Jia et al. 2016), on latents.
+
+    Args:
+        embed: patch embedding; gives width, channels and patch.
+        filters: number of filters.
+    """
+
+    def __init__(self, embed: PatchEmbed, filters: int = 16) -> None:
+        super().__init__()
+        self.filters = filters
+        self.new = Head(embed)
+        self.gate = zero_linear(embed.width, 1)
+        channels = embed.noisy.in_features // embed.patch**2
+        self.filter = nn.Conv2d(channels, filters * channels, 3, padding=1, bias=False)
+        self.amount = zero_linear(embed.width, filters * embed.patch**2)
+
+    def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, noisy_BTCYX: Tensor) -> Tensor:
+        """Return the prediction (B, T, C, Y, X) for the tokens of ``noisy_BTCYX``, whose frame 0 is clean."""
+        frames, height = noisy_BTCYX.shape[1], noisy_BTCYX.shape[3]
+        x_BLD = self.new.rest(x_BLD, time_BTD)
+        new_BLC = self.new.out(x_BLD) * (2 * self.gate(x_BLD).sigmoid())
+        filtered = rearrange(self.filter(noisy_BTCYX[:, 0]), "b (k c) y x -> b k c y x", k=self.filters)
+        amount = embed.join(self.amount(x_BLD).unflatten(1, (frames, -1)), height)
+        moved = torch.einsum("btkyx,bkcyx->btcyx", amount, filtered)
+        return moved + embed.join(new_BLC.unflatten(1, (frames, -1)), height)
+
+
+def zero_linear(width_in: int, width_out: int) -> nn.Linear:
+    """Return a linear layer whose weights and biases are zero."""
+    linear = nn.Linear(width_in, width_out)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear

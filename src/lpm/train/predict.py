@@ -1,0 +1,98 @@
+"""``lightning predict``: requests in a recipe -> videos with sound."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lpm.data import write_video
+from lpm.sample import base_puppet
+from lpm.train.checkpoint import load_model
+from lpm.train.frames import to_uint8
+from lpm.train.request import Request, sound_of, to_batch
+from lpm.types import Batch
+
+
+class BasePrediction(LightningModule):
+    """Perform requests with a trained Base model.
+
+    Args:
+        weights: checkpoint of ``lightning fit``, or a weights folder; the shipped puppet weights if None.
+        steps: solver steps per chunk.
+        chunk: new frames per chunk, divisible by 4.
+        guidance: scale by stream (text, speak, listen, references); absent is 1.
+        seed: of the noise, equal for all requests.
+    """
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        steps: int = 8,
+        chunk: int = 24,
+        guidance: dict[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = base_puppet() if weights is None else load_model(weights)
+        self.steps, self.chunk, self.guidance, self.seed = steps, chunk, guidance, seed
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the video (B, T, 3, H, W) in [-1, 1]; T is that of ``batch.state_BT``."""
+        return self.model.perform(
+            batch,
+            frames=batch.state_BT.shape[1],
+            steps=self.steps,
+            chunk=self.chunk,
+            scales=self.guidance,
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+class Requests(LightningDataModule):
+    """Requests as batches of one row.
+
+    Args:
+        requests: what to perform; all files are read before the first video is made, so that a bad one costs nothing.
+        size: height and width of the videos, divisible by 16.
+        fps: frames a second.
+    """
+
+    def __init__(self, requests: list[Request], size: int = 96, fps: float = 24.0) -> None:
+        super().__init__()
+        if not requests:
+            raise ValueError("no requests; give at least one with image and output")
+        self.requests, self.size, self.fps = requests, size, fps
+        self.batches: list[Batch] = []
+
+    def setup(self, stage: str) -> None:
+        """Read the files of every request."""
+        self.batches = [to_batch(request, self.size, self.fps) for request in self.requests]
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return the requests in order."""
+        return DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]
+
+
+class WriteVideos(BasePredictionWriter):
+    """Write each video to the output of its request as soon as it is made."""
+
+    def __init__(self) -> None:
+        super().__init__(write_interval="batch")
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write the mp4 with the sound of both voices."""
+        write_video(Path(batch.meta[0]["output"]), to_uint8(prediction[0]), batch.fps, sound_of(batch))
