@@ -59,3 +59,9 @@ def test_the_installed_module_runs():
 def test_the_worker_that_draws_needs_no_torch():
     run = python("import sys, lpm.data.puppets.worker; sys.exit('torch' in sys.modules)")
     assert run.returncode == 0, run.stderr
+
+
+def test_training_and_generating_need_no_puppet_extra():
+    code = "import sys; sys.modules.update(cv2=None, espeakng_loader=None); import lpm.train, lpm.sample"
+    run = python(code)
+    assert run.returncode == 0, run.stderr

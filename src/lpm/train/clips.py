@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from lpm.data.puppets.controls import COLUMN, neutral
-from lpm.data.puppets.draw import Puppet
 from lpm.data.puppets.expressions import EXPRESSIONS, expression
 from lpm.data.puppets.identity import sample_identity
 from lpm.train.frames import to_pixels
@@ -75,6 +74,8 @@ def draw_clip(
 
     ``clean`` and ``front`` are the shares of clips in the clean style and seen from the front.
     """
+    from lpm.data.puppets.draw import Puppet  # needs the extra `puppets`, which training on own data does not
+
     controls = random_controls(rng, frames)
     if rng.random() < 0.4:
         controls = controls + expression(str(rng.choice(list(EXPRESSIONS))), float(rng.uniform(0.3, 1)))
