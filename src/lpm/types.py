@@ -89,6 +89,9 @@ class Batch:
         state_BT: per frame index into ``STATES``, -1 unknown.
         video_BTCHW: pixels in [-1, 1], T = 1 + 4k, or None when only latents were loaded.
         latents_BTCYX: latent window; index 0 is the first frame encoded alone; or None.
+        given_B: latent frames at the beginning of each row that a model is given clean: 1, the first frame alone, if
+            None. In rows with more, frame 0 is an earlier picture of the clip, and the others are what came just
+            before the frames to make.
         references: identity references.
         truth: per-frame ground truth by control name, each (B, T); empty on real data.
         meta: the samples' ``json`` fields.
@@ -106,6 +109,7 @@ class Batch:
     latents_BTCYX: Tensor | None = None
     truth: dict[str, Tensor] = field(default_factory=dict)
     meta: list[dict[str, Any]] = field(default_factory=list)
+    given_B: Tensor | None = None
 
 
 @runtime_checkable

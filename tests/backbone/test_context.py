@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lpm.backbone import AudioContext, TextContext, latent_spans
+from lpm.backbone import AudioContext, AudioSummary, TextContext, latent_spans
 from lpm.types import AudioFeatures, TextFeatures
 
 FPS = 24.0
@@ -13,15 +13,22 @@ def context():
     return AudioContext(audio_width=6, width=8, past=0.15, future=0.1).double()
 
 
+@pytest.fixture(params=[AudioContext, AudioSummary])
+def either(request):
+    torch.manual_seed(0)
+    settings = {"rate": 50.0} if request.param is AudioSummary else {}
+    return request.param(audio_width=6, width=8, past=0.15, future=0.1, **settings).double()
+
+
 def stream(seconds=2.0, start=-0.5, batch=2, rate=50.0):
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(batch, int(seconds * rate), 6, generator=generator, dtype=torch.float64)
     return AudioFeatures(tokens.requires_grad_(), rate, start)
 
 
-def test_latent_frame_hears_its_window_only(context):
+def test_latent_frame_hears_its_window_only(either):
     audio = stream()
-    windows = context(audio, 2, 5, FPS)
+    windows = either(audio, 2, 5, FPS)
     for frame, (_, end) in enumerate(latent_spans(5, FPS)):
         gradient = torch.autograd.grad(windows[:, frame].square().sum(), audio.tokens_BAD, retain_graph=True)[0]
         heard = gradient.abs().sum((0, 2)).nonzero().flatten()
@@ -30,11 +37,11 @@ def test_latent_frame_hears_its_window_only(context):
         assert begins >= end - 4 / FPS - 0.15 - 2 / 50
 
 
-def test_moving_stream_and_clip_together_changes_nothing(context):
+def test_moving_stream_and_clip_together_changes_nothing(either):
     """Chunks that begin later hear the same audio: 4 frames are 1/6 s, 50 Hz tokens move by 25 in half a second."""
     audio = stream()
     later = AudioFeatures(audio.tokens_BAD, audio.rate, audio.start - 0.5)
-    torch.testing.assert_close(context(audio, 2, 7, FPS)[:, 4:], context(later, 2, 4, FPS)[:, 1:])
+    torch.testing.assert_close(either(audio, 2, 7, FPS)[:, 4:], either(later, 2, 4, FPS)[:, 1:])
 
 
 def test_tokens_outside_the_stream_are_null(context):
@@ -43,11 +50,19 @@ def test_tokens_outside_the_stream_are_null(context):
     torch.testing.assert_close(windows[:, -1], context.null.expand(2, windows.shape[2], -1))
 
 
-def test_hidden_rows_hear_null_and_kept_rows_do_not_change(context):
+def test_hidden_rows_hear_null_and_kept_rows_do_not_change(either):
     audio = stream()
-    windows = context(audio, 2, 5, FPS, torch.tensor([True, False]))
-    torch.testing.assert_close(windows[0], context(audio, 2, 5, FPS)[0])
-    torch.testing.assert_close(windows[1], context.null.expand_as(windows[1]))
+    windows = either(audio, 2, 5, FPS, torch.tensor([True, False]))
+    torch.testing.assert_close(windows[0], either(audio, 2, 5, FPS)[0])
+    torch.testing.assert_close(windows[1], either(None, 2, 5, FPS)[1].expand_as(windows[1]))
+
+
+def test_summary_has_few_tokens_at_any_frame_rate_and_one_audio_rate():
+    summary = AudioSummary(6, 8, past=0.15, future=0.1, rate=50.0, tokens=3).double()
+    assert [summary(stream(), 2, 5, fps).shape for fps in (12.0, 24.0, 30.0)] == [(2, 5, 3, 8)] * 3
+    assert summary(None, 2, 5, FPS).shape == (2, 5, 3, 8)
+    with pytest.raises(ValueError, match="audio comes at 25 tokens a second, not 50"):
+        summary(stream(rate=25.0), 2, 5, FPS)
 
 
 def test_prompt_or_null_is_read_never_both():

@@ -175,7 +175,7 @@ def test_references_without_latents_are_refused(model):
 def test_default_size():
     model = puppet()
     assert isinstance(model, DiT)
-    assert 1.3e6 < sum(parameter.numel() for parameter in model.parameters()) < 2e6
+    assert 2.5e6 < sum(parameter.numel() for parameter in model.parameters()) < 3e6
 
 
 @pytest.mark.parametrize("autocast", [True, False])

@@ -89,6 +89,14 @@ def test_fit_trains_saves_its_config_and_runs_twice(recipe, tmp_path):
     assert main(["predict", "-c", recipe]) == 0
 
 
+def test_strategies_of_several_processes_can_start_the_script_again(recipe, monkeypatch):
+    seen = []
+    monkeypatch.setattr("lpm.cli.trainer.LPMCLI", lambda *_, **__: seen.append(list(sys.argv)))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/lpm", "fit", "-c", recipe])
+    assert main() == 0
+    assert seen == [["/somewhere/bin/lpm", "fit", "-c", recipe]]
+
+
 def test_an_override_reaches_interpolated_values(recipe, tmp_path):
     assert main(["fit", "-c", recipe, "--data.width=3"]) == 0
     assert "width: 3" in (tmp_path / "run" / "config.yaml").read_text().partition("model:")[2]

@@ -7,11 +7,13 @@ import torch
 from lpm.data import (
     BODY_VIEWS,
     EXPRESSIONS,
+    Beginning,
     Cut,
     Latents,
     Pixels,
     SchemaError,
     all_references,
+    begin_or_continue,
     collate,
     cut_audio,
     draw_references,
@@ -41,6 +43,22 @@ def test_everything_is_cut_at_the_same_place(sample):
     assert clip.state_T.tolist() == [1] * 9
     speak = read_audio(sample["speak.wav"])
     np.testing.assert_array_equal(clip.speak_S, speak[round(8 / 24 * 16000) :][:6000])
+
+
+def test_a_window_may_begin_with_an_earlier_picture(sample):
+    clip = replace(CUT, beginning=lambda start, rng: Beginning(4, given=2))(sample, rng())
+    np.testing.assert_array_equal(clip.video_THWC, read_video(sample["mp4"])[0][[4, *range(9, 17)]])
+    assert clip.latents_TCYX[:, 0, 0, 0].tolist() == [101, 3, 4]  # still 1, then latents 3 and 4
+    assert clip.truth["yaw"].tolist() == list(range(8, 17))
+    assert collate([clip, CUT(sample, rng())]).given_B.tolist() == [2, 1]
+
+
+def test_windows_begin_or_continue():
+    drawn = [begin_or_continue(8, rng(seed)) for seed in range(400)]
+    begun = [beginning for beginning in drawn if beginning.given == 1]
+    assert set(begun) == {Beginning(8)}
+    assert len(begun) / len(drawn) == pytest.approx(0.5, abs=0.07)
+    assert {(b.anchor, b.given) for b in drawn if b.given > 1} == {(a, g) for a in (0, 4, 8) for g in (2, 3)}
 
 
 def test_audio_reaches_before_and_after(sample):

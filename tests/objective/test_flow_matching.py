@@ -34,12 +34,23 @@ def test_history_is_given_clean_and_the_rest_noisy():
     assert (spy.t[:, 2:] > 0).all() and (spy.t[:, 2:] == spy.t[:, 2:3]).all()
 
 
+def test_each_row_may_have_its_own_history():
+    latents, spy = moving_latents(), Spy()
+    objective, given = FlowMatching(PredictClean(), Absolute(), motion=False, floor=1.0), torch.tensor([1, 2, 4, 1])
+    loss, _ = objective(spy, latents, Conditions(), FPS, history=given)
+    made = torch.arange(5) >= given[:, None]
+    assert torch.equal(spy.t > 0, made)
+    assert torch.equal(spy.noisy[~made], latents[~made])
+    torch.testing.assert_close(loss, latents[made].square().mean())
+
+
 def test_rough_history_is_seen_and_not_the_target():
     latents, coordinates = moving_latents(), Residual(0.5)
     spy = Spy(coordinates.enter(latents))
-    loss, _ = FlowMatching(PredictClean(), coordinates, history_noise=0.1)(spy, latents, Conditions(), FPS)
-    error = (spy.noisy[:, 0] - latents[:, 0]).std()
-    assert 0.05 < error < 0.15
+    loss, _ = FlowMatching(PredictClean(), coordinates, history_noise=0.1)(spy, latents, Conditions(), FPS, history=2)
+    error_B = (spy.noisy - coordinates.enter(latents))[:, 1].std(dim=(1, 2, 3))
+    assert 0 < error_B.min() < error_B.max() < 0.15
+    assert torch.equal(spy.noisy[:, 0], latents[:, 0])
     assert loss.item() == 0
 
 
@@ -62,17 +73,19 @@ def test_tiny_floor_gives_the_plain_velocity_loss():
 def test_report_groups_by_noise_level_and_state():
     loss = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
     state = torch.tensor([[0, 1], [1, -1]])
-    report = FlowMatching.report(loss, torch.tensor([0.1, 0.9]), state)
+    made = torch.tensor([[True, True], [False, True]])
+    report = FlowMatching.report(loss, torch.tensor([0.1, 0.9]), made, state)
     assert {name: value.item() for name, value in report.items()} == {
         "loss_t0": 2.0,
-        "loss_t75": 6.0,
+        "loss_t75": 7.0,
         "loss_speaking": 1.0,
-        "loss_listening": 4.0,
+        "loss_listening": 3.0,
     }
 
 
 def test_moving_places_weigh_more():
     latents = torch.zeros(1, 3, 2, 2, 2)
+    latents[:, 0] = 7  # the first picture may be far back: it does not count
     latents[:, 1, :, 0, 0] = 1
     weight = motion_weight(latents)
     assert weight[0, 0, 0].flatten().tolist() == pytest.approx([4.0, 0.6, 0.6, 0.6], abs=0.01)
@@ -86,9 +99,9 @@ def test_times_follow_the_logit_normal():
     assert logits.std().item() == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("history", [0, 5])
+@pytest.mark.parametrize("history", [0, 5, torch.tensor([1, 2, 3, 5])])
 def test_impossible_history_is_refused(history):
-    with pytest.raises(ValueError, match=f"history of {history} of 5 latent frames"):
+    with pytest.raises(ValueError, match=r"history of .*5.* latent frames; it must be 1 to 4"):
         FlowMatching(PredictClean(), Absolute())(Spy(), moving_latents(), Conditions(), FPS, history=history)
 
 

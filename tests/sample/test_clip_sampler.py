@@ -48,7 +48,28 @@ def test_continued_clip_begins_with_the_clip():
     longer = sampler.extend(Still(False, False), clip, keep=2, frames=3, conditions=Conditions(), fps=24.0)
     assert longer.shape[1] == 8
     assert torch.equal(longer[:, :5], clip)
-    torch.testing.assert_close(longer[:, 5:], clip[:, 3:4].expand(-1, 3, -1, -1, -1))
+    torch.testing.assert_close(longer[:, 5:], clip[:, :1].expand(-1, 3, -1, -1, -1))
+
+
+def test_continuation_sees_the_first_frame_and_the_last_kept_ones():
+    seen = []
+
+    class Spy(Still):
+        def forward(self, noisy, t, conditions, fps):
+            seen.append((noisy, t))
+            return super().forward(noisy, t, conditions, fps)
+
+    clip = torch.randn(1, 5, 4, 2, 2)
+    ClipSampler(PredictClean(), Absolute(), steps=1).extend(Spy(False, False), clip, 2, 3, Conditions(), 24.0)
+    ((noisy, t),) = seen
+    assert torch.equal(noisy[:, :3], clip[:, [0, 3, 4]])
+    assert ((t == 0) == torch.tensor([True, True, True, False, False, False])).all()
+
+
+@pytest.mark.parametrize("keep", [0, 5])
+def test_continuation_from_nothing_or_more_than_there_is_is_refused(keep):
+    with pytest.raises(ValueError, match=f"keep of {keep} latent frames of 4 after the first; it must be 1 to 4"):
+        ClipSampler(PredictClean(), Absolute()).extend(None, torch.zeros(1, 5, 4, 2, 2), keep, 3, Conditions(), 24.0)
 
 
 @pytest.mark.parametrize("frames", [1, 2])

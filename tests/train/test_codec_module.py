@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lpm.codec import TinyCodec, load_codec
-from lpm.train import CodecTraining, ExportCodec
+from lpm.codec import TinyCodec, load_codec, tiny_codec
+from lpm.train import CodecTraining, ExportCodec, PuppetClips
 from lpm.train.clips import collate_video
 
 WIDTH, SIZE = 8, 16
@@ -80,3 +80,12 @@ def test_a_batch_without_pixels_raises():
     batch.video_BTCHW = None
     with pytest.raises(ValueError, match="latents only"):
         module().validation_step(batch, 0)
+
+
+def test_a_fresh_codec_starts_from_drawn_clips(tmp_path):
+    data = PuppetClips(identities=4, heldout=1, frames=5, size=32, cut=16, batch_size=2, pool=2, num_workers=0)
+    trainer(tmp_path, 1).fit(module(), datamodule=data)
+
+
+def test_shipped_codec_can_be_trained_further():
+    assert all(parameter.requires_grad for parameter in CodecTraining(tiny_codec()).codec.parameters())

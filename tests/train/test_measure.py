@@ -37,6 +37,25 @@ def test_performing_begins_with_the_first_frame_and_reads_no_later_one(model, cl
     assert torch.equal(made, again)
 
 
+def test_every_chunk_hears_its_own_time_and_sees_the_first_picture(model, clips, monkeypatch):
+    batch, calls = next(iter(clips)), []
+
+    class Spy(torch.nn.Module):
+        def forward(self, noisy, t, conditions, fps):
+            calls.append((noisy, t, conditions.speak.start))
+            return torch.zeros_like(noisy)
+
+    monkeypatch.setattr(model, "backbone", Spy())
+    whole = model.perform(batch, steps=1, chunk=12, history=2)
+    assert [(t == 0).sum(1)[0].item() for _, t, _ in calls] == [1, 3, 3]
+    assert [noisy.shape[1] for noisy, _, _ in calls] == [4, 6, 5]
+    starts = [-batch.history - 4 * frames / batch.fps for frames in (0, 3 - 2, 6 - 2)]
+    assert [start for _, _, start in calls] == pytest.approx(starts)
+    first = model.codec.encode_frames(batch.video_BTCHW[:, 0])
+    assert all(torch.equal(noisy[:, 0], first) for noisy, _, _ in calls)
+    assert whole.shape == batch.video_BTCHW.shape
+
+
 def test_report_has_every_source_and_an_interval(model, clips):
     pytest.importorskip("lpm.metric")
     with pytest.raises(ValueError, match="unknown"):

@@ -1,7 +1,7 @@
 """Denoisers: the DiT of the paper and its named sizes."""
 
 from lpm.backbone.block import Block, MultiModalAttention
-from lpm.backbone.context import AudioContext, TextContext
+from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.positions import SegmentOffsets
@@ -10,6 +10,7 @@ from lpm.backbone.timing import latent_spans, latent_states
 
 __all__ = [
     "AudioContext",
+    "AudioSummary",
     "Block",
     "DiT",
     "Head",

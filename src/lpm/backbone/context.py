@@ -51,21 +51,92 @@ class AudioContext(nn.Module):
         """Return the window of every latent frame, (B, T, K, D); tokens outside the stream are null."""
         if audio is None:
             return self.null.expand(batch, frames, 1, -1)
-        ends = [end for _, end in latent_spans(frames, fps, self.stride_t)]
         length = self.past + self.stride_t / fps + self.future
-        index_TK, time_TK = window_index([end + self.future for end in ends], length, audio.rate, audio.start)
-        real_BTK = self._real(index_TK, audio.tokens_BAD.shape[1], keep_B)
+        ends = frame_ends(frames, fps, self.stride_t)
         tokens_BAD = self.project(audio.tokens_BAD)
-        picked = index_TK.clamp(0, tokens_BAD.shape[1] - 1).to(tokens_BAD.device)
-        window_BTKD = tokens_BAD.index_select(1, picked.flatten()).unflatten(1, picked.shape)
+        window_BTKD, real_BTK, time_TK = cut_windows(tokens_BAD, audio, ends, self.future, length, keep_B)
         window_BTKD = window_BTKD + self.embed_time(time_TK - torch.tensor(ends, dtype=time_TK.dtype)[:, None])
-        return torch.where(real_BTK[..., None].to(self.null.device), window_BTKD, self.null)
+        return torch.where(real_BTK[..., None], window_BTKD, self.null)
 
     def embed_time(self, seconds_TK: Tensor) -> Tensor:
         """Embed when a token ends, relative to the end of the latent frame, in units of 10 ms: (T, K, D)."""
         return self.time(sinusoid(seconds_TK * 100, self.waves, longest=1000.0).to(self.null))
 
-    @staticmethod
-    def _real(index_TK: Tensor, length: int, keep_B: Tensor | None) -> Tensor:
-        inside_1TK = ((index_TK >= 0) & (index_TK < length))[None]
-        return inside_1TK if keep_B is None else inside_1TK & keep_B.cpu()[:, None, None]
+
+class AudioSummary(nn.Module):
+    """The audio window of each latent frame, summarised by a small network into a few tokens.
+
+    Four frames of lips need sound at four times, and reading it by attention takes as many heads as there are times to
+    tell apart. Here a perceptron over the whole window, whose places are fixed, does that once for each latent frame,
+    and the patches choose among its answers. Source: the audio projection of Hallo (Xu et al. 2024), over the paper's
+    window.
+
+    Args:
+        audio_width: width of the encoder's tokens.
+        width: width of the backbone.
+        past: seconds heard before a latent frame begins.
+        future: seconds heard after it ends; the look-ahead a stream must wait for.
+        rate: audio tokens a second.
+        tokens: tokens of a summary.
+        narrow: width of the window's tokens before they are joined.
+        span: seconds in a latent frame; at other frame rates the window keeps its length, and ``past`` gives way.
+    """
+
+    def __init__(
+        self,
+        audio_width: int,
+        width: int,
+        past: float,
+        future: float,
+        rate: float,
+        tokens: int = 4,
+        narrow: int = 64,
+        span: float = 4 / 24,
+        stride_t: int = 4,
+    ) -> None:
+        super().__init__()
+        self.length, self.future, self.rate = past + span + future, future, rate
+        self.tokens, self.stride_t = tokens, stride_t
+        self.count = max(1, round(self.length * rate))
+        self.project = nn.Linear(audio_width, narrow)
+        self.null = nn.Parameter(torch.randn(narrow) * 0.02)
+        self.summarise = mlp(self.count * narrow, 2 * width, tokens * width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, audio: AudioFeatures | None, batch: int, frames: int, fps: float, keep_B: Tensor | None = None
+    ) -> Tensor:
+        """Return the summary of every latent frame's window, (B, T, tokens, D); parts without sound are null."""
+        if audio is None:
+            window_BTKD = self.null.expand(batch, frames, self.count, -1)
+        elif audio.rate != self.rate:
+            raise ValueError(f"audio comes at {audio.rate:g} tokens a second, not {self.rate:g}; use the same rate")
+        else:
+            ends = frame_ends(frames, fps, self.stride_t)
+            tokens_BAD = self.project(audio.tokens_BAD)
+            window_BTKD, real_BTK, _ = cut_windows(tokens_BAD, audio, ends, self.future, self.length, keep_B)
+            window_BTKD = torch.where(real_BTK[..., None], window_BTKD, self.null)
+        return self.norm(self.summarise(window_BTKD.flatten(2)).unflatten(-1, (self.tokens, -1)))
+
+
+def frame_ends(frames: int, fps: float, stride_t: int) -> list[float]:
+    """Return when each latent frame ends, in seconds."""
+    return [end for _, end in latent_spans(frames, fps, stride_t)]
+
+
+def cut_windows(
+    tokens_BAD: Tensor, audio: AudioFeatures, ends: list[float], future: float, length: float, keep_B: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut the window of ``length`` seconds that closes ``future`` seconds after each of ``ends``.
+
+    Returns tokens (B, T, K, D); which of them lie inside the stream, and in rows that are kept, (B or 1, T, K); and
+    when each ends in seconds, (T, K) float64.
+    """
+    index_TK, time_TK = window_index([end + future for end in ends], length, audio.rate, audio.start)
+    count, device = tokens_BAD.shape[1], tokens_BAD.device
+    real_BTK = ((index_TK >= 0) & (index_TK < count))[None]
+    if keep_B is not None:
+        real_BTK = real_BTK & keep_B.cpu()[:, None, None]
+    picked = index_TK.clamp(0, count - 1).to(device)
+    window_BTKD = tokens_BAD.index_select(1, picked.flatten()).unflatten(1, picked.shape)
+    return window_BTKD, real_BTK.to(device), time_TK

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpm.backbone.block import Block, MultiModalAttention
-from lpm.backbone.context import AudioContext, TextContext
+from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.head import Head
 from lpm.backbone.positions import SegmentOffsets, grid, reference_times
 from lpm.backbone.segments import Segment, join_masks, join_times, join_tokens
@@ -30,7 +30,7 @@ class DiT(nn.Module):
         depth: blocks.
         heads: attention heads.
         text: reads prompts.
-        speak: window on the character's voice, for even blocks.
+        speak: window on the character's voice, for even blocks; ``AudioContext`` as in the paper, or ``AudioSummary``.
         listen: window on the partner's voice, for odd blocks.
         offsets: time positions of references; None for the defaults.
         attend: attention back end, ``lpm.ops.sdpa`` if None.
@@ -45,8 +45,8 @@ class DiT(nn.Module):
         depth: int,
         heads: int,
         text: TextContext,
-        speak: AudioContext,
-        listen: AudioContext,
+        speak: AudioContext | AudioSummary,
+        listen: AudioContext | AudioSummary,
         offsets: SegmentOffsets | None = None,
         attend: Attend | None = None,
         head: nn.Module | None = None,

@@ -54,7 +54,7 @@ def cli(program: str, words: list[str], run: bool = True) -> LPMCLI:
     """
     # without it, ${...} inside a subcommand's config is looked up one level too high
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    with patch.object(sys, "argv", [program, *words]):
+    with patch.object(sys, "argv", [sys.argv[0], *words]):  # strategies of several processes start this script again
         return LPMCLI(
             LightningModule,
             LightningDataModule,

@@ -31,10 +31,21 @@ if TYPE_CHECKING:
     from lpm.data.shards import Shard, ShardWriter, list_shards, pack, read_shard, write_index
     from lpm.data.stages import Counts, apply, check_media, decode, valid
     from lpm.data.video import encode_video, read_video, write_video
-    from lpm.data.window import Clip, Cut, cut_audio, first_start, last_start, random_start
+    from lpm.data.window import (
+        Beginning,
+        Clip,
+        Cut,
+        begin,
+        begin_or_continue,
+        cut_audio,
+        first_start,
+        last_start,
+        random_start,
+    )
 
 HOMES = {
     "BODY_VIEWS": "schema",
+    "Beginning": "window",
     "EXPRESSIONS": "schema",
     "SCHEMA_VERSION": "schema",
     "STRIDE": "pictures",
@@ -53,6 +64,8 @@ HOMES = {
     "ShardWriter": "shards",
     "all_references": "references",
     "apply": "stages",
+    "begin": "window",
+    "begin_or_continue": "window",
     "check_media": "stages",
     "check_references": "schema",
     "check_samples": "audio",
@@ -86,6 +99,7 @@ HOMES = {
 
 __all__ = [
     "BODY_VIEWS",
+    "Beginning",
     "EXPRESSIONS",
     "SCHEMA_VERSION",
     "STRIDE",
@@ -104,6 +118,8 @@ __all__ = [
     "ShardWriter",
     "all_references",
     "apply",
+    "begin",
+    "begin_or_continue",
     "check_media",
     "check_references",
     "check_samples",

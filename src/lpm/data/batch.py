@@ -37,6 +37,7 @@ def collate(clips: Sequence[Clip]) -> Batch:
         latents_BTCYX=None if latents is None else latents.float(),
         truth={name: torch.from_numpy(np.stack([clip.truth[name] for clip in clips])) for name in names},
         meta=[clip.meta for clip in clips],
+        given_B=torch.tensor([clip.given for clip in clips]),
     )
 
 

@@ -23,8 +23,12 @@ class Pictures(Protocol):
         """Suffixes of the files it reads."""
         ...
 
-    def __call__(self, sample: Sample, start: int, frames: int, references: Sequence[int]) -> dict[str, np.ndarray]:
-        """Return the picture fields of ``Clip`` for the window and the chosen references."""
+    def __call__(
+        self, sample: Sample, start: int, frames: int, references: Sequence[int], anchor: int
+    ) -> dict[str, np.ndarray]:
+        """Return the picture fields of ``Clip`` for the chosen references and the window, its frame 0 replaced by the
+        clip's frame ``anchor`` (``start`` for none).
+        """
         ...
 
 
@@ -33,10 +37,14 @@ class Pixels:
 
     fields = ("mp4", "png")
 
-    def __call__(self, sample: Sample, start: int, frames: int, references: Sequence[int]) -> dict[str, np.ndarray]:
+    def __call__(
+        self, sample: Sample, start: int, frames: int, references: Sequence[int], anchor: int
+    ) -> dict[str, np.ndarray]:
         """Return ``video_THWC`` and ``reference_RHWC``, uint8."""
         try:
             video, _ = read_video(sample["mp4"], start, frames)
+            if anchor != start:
+                video = np.concatenate([read_video(sample["mp4"], anchor, 1)[0], video[1:]])
         except ValueError as error:
             raise SchemaError("corrupt mp4", f"mp4: {error}") from error
         images = reference_pixels(sample, references, video.shape[1], video.shape[2])
@@ -47,18 +55,21 @@ class Latents:
     """Cuts the window from latents a codec wrote into the shard, so that no frame is decoded in training.
 
     The codec codes a clip's first frame alone, so latent 0 of a window is not a slice of the whole clip's latents:
-    it is ``still[k]``, the frame 4k coded alone, followed by ``latent[k + 1:]``.
+    it is ``still[k]``, the frame 4k coded alone, followed by ``latent[k + 1:]``. So ``anchor`` must divide by 4, too.
     """
 
     fields = ("npy",)
 
-    def __call__(self, sample: Sample, start: int, frames: int, references: Sequence[int]) -> dict[str, np.ndarray]:
+    def __call__(
+        self, sample: Sample, start: int, frames: int, references: Sequence[int], anchor: int
+    ) -> dict[str, np.ndarray]:
         """Return ``latents_TCYX`` of 1 + (frames - 1) / 4 latent frames and ``reference_RCYX``, in the stored type."""
         latent, still = _latents(sample, "latent.npy"), _latents(sample, "still.npy")
         first, count = start // STRIDE, 1 + (frames - 1) // STRIDE
-        if first + count > len(latent) or first >= len(still):
+        picture = anchor // STRIDE
+        if first + count > len(latent) or max(first, picture) >= len(still):
             raise SchemaError("latents", f"latents cover {len(latent)} of {first + count} latent frames; encode again")
-        window = np.concatenate([still[first : first + 1], latent[first + 1 : first + count]])
+        window = np.concatenate([still[picture : picture + 1], latent[first + 1 : first + count]])
         rows = list(references)
         images = _latents(sample, "ref.npy")[rows] if rows else np.zeros((0, *latent.shape[1:]), latent.dtype)
         return {"latents_TCYX": window, "reference_RCYX": images}

@@ -35,6 +35,7 @@ class Clip:
     reference_RCYX: np.ndarray | None = None
     truth: dict[str, np.ndarray] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    given: int = 1
 
 
 def random_start(total: int, frames: int, rng: np.random.Generator) -> int:
@@ -50,6 +51,34 @@ def first_start(total: int, frames: int, rng: np.random.Generator) -> int:
 def last_start(total: int, frames: int, rng: np.random.Generator) -> int:
     """Start as late as the clip allows."""
     return STRIDE * ((total - frames) // STRIDE)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a window begins: with frame ``anchor`` of the clip, and with ``given`` latent frames that are not to be made.
+
+    ``given`` 1 with the window's own first frame begins a clip. More continue one: the first picture, far back perhaps,
+    then the frames just before those to make.
+    """
+
+    anchor: int
+    given: int = 1
+
+
+def begin(start: int, rng: np.random.Generator) -> Beginning:
+    """Begin a clip at the window's first frame."""
+    return Beginning(start)
+
+
+def begin_or_continue(start: int, rng: np.random.Generator, share: float = 0.5, most: int = 2) -> Beginning:
+    """Continue a clip in ``share`` of the windows, from one of its earlier pictures and 1 to ``most`` latent frames.
+
+    A model that has learnt both can go on for ever, and always looks back at a picture that it did not make
+    (LPM 1.0, long video: a clean reference in every block).
+    """
+    if rng.random() >= share:
+        return Beginning(start)
+    return Beginning(STRIDE * int(rng.integers(start // STRIDE + 1)), 1 + int(rng.integers(1, most + 1)))
 
 
 def cut_audio(samples: np.ndarray, start: float, seconds: float) -> np.ndarray:
@@ -79,6 +108,7 @@ class Cut:
         fps: when given, samples of another rate are dropped (a batch needs one rate).
         start: chooses the first frame: ``random_start``, ``first_start`` or ``last_start``.
         references: chooses the references: ``draw_references`` or ``all_references``.
+        beginning: chooses how the window begins: ``begin`` or ``begin_or_continue``.
     """
 
     frames: int
@@ -88,6 +118,7 @@ class Cut:
     fps: float | None = None
     start: Callable[[int, int, np.random.Generator], int] = random_start
     references: Callable[[Sequence[dict[str, Any]], np.random.Generator], list[int]] = draw_references
+    beginning: Callable[[int, np.random.Generator], Beginning] = begin
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.frames % STRIDE != 1:
@@ -104,7 +135,8 @@ class Cut:
         listed = meta.get("references", [])
         rows = self.references(listed, rng)
         kind_R, sub_kind_R = kinds([listed[row] for row in rows])
-        parts = [source(sample, start, self.frames, rows) for source in self.pictures]
+        beginning = self.beginning(start, rng)
+        parts = [source(sample, start, self.frames, rows, beginning.anchor) for source in self.pictures]
         return Clip(
             key=sample["__key__"],
             fps=fps,
@@ -117,6 +149,7 @@ class Cut:
             sub_kind_R=sub_kind_R,
             truth=_cut_truth(sample, start, self.frames),
             meta={**meta, "start": start},
+            given=min(beginning.given, max(1, (self.frames - 1) // STRIDE)),  # something must be left to make
             **{name: value for part in parts for name, value in part.items()},
         )
 

@@ -18,10 +18,11 @@ def sample_times(batch: int, mean: float, std: float, generator: torch.Generator
 def motion_weight(latents_BTCYX: Tensor, low: float = 0.6, high: float = 6.0) -> Tensor:
     """Return how much each place moves relative to the whole picture, (B, 1, 1, Y, X), within [low, high].
 
-    The variance over time of the clip's latents, over its mean: lips and eyes count more than the background. A clip
-    without motion weighs 1 everywhere.
+    The variance over time of the latents after frame 0, over its mean: lips and eyes count more than the background. A
+    clip without motion weighs 1 everywhere.
     """
-    moved = latents_BTCYX - latents_BTCYX.mean(dim=1, keepdim=True)
+    later = latents_BTCYX[:, 1:]
+    moved = later - later.mean(dim=1, keepdim=True)
     variance = moved.square().mean(dim=(1, 2), keepdim=True)
     mean = variance.mean(dim=(-2, -1), keepdim=True)
     return ((variance + 1e-4) / (mean + 1e-4)).clamp(low, high)
@@ -40,7 +41,8 @@ class FlowMatching(nn.Module):
         motion: weigh places by their motion.
         time_mean: logit mean of noise levels; 0 symmetric, positive noisier.
         time_std: logit standard deviation of noise levels.
-        history_noise: standard deviation of noise on the history that the network sees, so that roll-outs may err.
+        history_noise: largest standard deviation of noise on the history after frame 0 that the network sees, so that
+            roll-outs may err.
     """
 
     def __init__(
@@ -67,52 +69,60 @@ class FlowMatching(nn.Module):
         latents_BTCYX: Tensor,
         conditions: Conditions,
         fps: float,
-        history: int = 1,
+        history: int | Tensor = 1,
         state_BT: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts.
 
-        ``latents_BTCYX`` are codec latents whose first ``history`` frames are given clean; ``state_BT`` is the state of
-        each latent frame, for the report only.
+        The first ``history`` frames of ``latents_BTCYX``, one number or one per row (B,), are given clean;
+        ``state_BT`` is the state of each latent frame, for the report only.
         """
         batch, frames = latents_BTCYX.shape[:2]
-        if not 1 <= history < frames:
+        history_B = torch.as_tensor(history).expand(batch)
+        if not ((history_B >= 1) & (history_B < frames)).all():
             raise ValueError(f"history of {history} of {frames} latent frames; it must be 1 to {frames - 1}")
+        made_BT = (torch.arange(frames) >= history_B.cpu()[:, None]).to(latents_BTCYX.device)
         clean = self.coordinates.enter(latents_BTCYX)
         t_B = sample_times(batch, self.time_mean, self.time_std, generator).to(clean)
-        t_BT = t_B[:, None].repeat(1, frames)
-        t_BT[:, :history] = 0
+        t_BT = t_B[:, None] * made_BT
         noise = _normal_like(clean, generator)
-        noisy = self._roughen(interpolate(clean, noise, t_BT), history, generator)
+        noisy = self._roughen(interpolate(clean, noise, t_BT), made_BT, generator)
         guess = self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
 
-        error = (guess - clean)[:, history:].square()
+        error = (guess - clean).square()
         if self.motion:
             error = error * motion_weight(latents_BTCYX)
-        error_BT = error.mean(dim=(2, 3, 4))
-        weight_B = t_B.clamp_min(self.floor) ** -2
-        loss_BT = error_BT * weight_B[:, None]
-        return loss_BT.mean(), self.report(loss_BT.detach(), t_B, None if state_BT is None else state_BT[:, history:])
+        loss_BT = error.mean(dim=(2, 3, 4)) * t_B.clamp_min(self.floor)[:, None] ** -2
+        loss = loss_BT[made_BT].mean()
+        return loss, self.report(loss_BT.detach(), t_B, made_BT, state_BT)
 
-    def _roughen(self, noisy_BTCYX: Tensor, history: int, generator: torch.Generator | None) -> Tensor:
-        """Disturb the history that the network sees; the target does not change, lest it learns to retouch pictures."""
+    def _roughen(self, noisy_BTCYX: Tensor, made_BT: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Disturb the history after frame 0 that the network sees, each row to a degree of its own.
+
+        The target does not change, lest the network learns to retouch pictures; nor does frame 0, which no network
+        made.
+        """
         if self.history_noise == 0:
             return noisy_BTCYX
-        given = noisy_BTCYX[:, :history]
-        rough = given + self.history_noise * _normal_like(given, generator)
-        return torch.cat([rough, noisy_BTCYX[:, history:]], dim=1)
+        rough_BT = ~made_BT
+        rough_BT[:, 0] = False
+        degree_B = torch.rand(len(noisy_BTCYX), generator=generator).to(noisy_BTCYX) * self.history_noise
+        strength_BT = rough_BT * degree_B[:, None]
+        return noisy_BTCYX + strength_BT[:, :, None, None, None] * _normal_like(noisy_BTCYX, generator)
 
     @staticmethod
-    def report(loss_BT: Tensor, t_B: Tensor, state_BT: Tensor | None) -> dict[str, Tensor]:
-        """Return the mean loss by quarter of the noise level and by state; absent groups are left out."""
+    def report(loss_BT: Tensor, t_B: Tensor, made_BT: Tensor, state_BT: Tensor | None) -> dict[str, Tensor]:
+        """Return the mean loss of the frames that were made, by quarter of the noise level and by state; absent groups
+        are left out.
+        """
         parts = {}
         for quarter in range(4):
             rows = (t_B >= quarter / 4) & (t_B < (quarter + 1) / 4)
-            parts[f"loss_t{quarter * 25}"] = loss_BT[rows]
+            parts[f"loss_t{quarter * 25}"] = loss_BT[rows[:, None] & made_BT]
         if state_BT is not None:
             for index, name in enumerate(STATES):
-                parts[f"loss_{name}"] = loss_BT[state_BT == index]
+                parts[f"loss_{name}"] = loss_BT[(state_BT == index) & made_BT]
         return {name: values.mean() for name, values in parts.items() if values.numel()}
 
 

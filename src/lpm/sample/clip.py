@@ -47,7 +47,8 @@ class ClipSampler:
     ) -> Tensor:
         """Return codec latents (B, frames, C, Y, X) that begin with the given clean history.
 
-        Times in ``conditions`` count from the last video frame of history frame 0 (its only one, if encoded alone).
+        History frame 0 is a picture encoded alone; times in ``conditions`` count from the last video frame before the
+        next one (history frame 0 itself, where the clip begins there).
         """
         batch, history = history_BTCYX.shape[:2]
         if not 1 <= history < frames:
@@ -76,10 +77,14 @@ class ClipSampler:
         fps: float,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the clip with ``frames`` latent frames more, made from its last ``keep`` frames.
+        """Return the clip with ``frames`` latent frames more, made from its frame 0 and its last ``keep`` frames.
 
-        Times in ``conditions`` count from the last video frame of the first kept latent frame.
+        Frame 0 is a picture that no network made; the look of every continuation comes from there, so that errors do
+        not add up. Times in ``conditions`` count from the last video frame before the kept ones.
         """
-        kept = clip_BTCYX[:, -keep:]
-        longer = self.sample(backbone, kept, kept.shape[1] + frames, conditions, fps, generator)
-        return torch.cat([clip_BTCYX, longer[:, kept.shape[1] :]], dim=1)
+        later = clip_BTCYX.shape[1] - 1
+        if not 0 <= keep <= later or (later and not keep):
+            raise ValueError(f"keep of {keep} latent frames of {later} after the first; it must be 1 to {later}")
+        given = torch.cat([clip_BTCYX[:, :1], clip_BTCYX[:, 1 + later - keep :]], dim=1)
+        longer = self.sample(backbone, given, 1 + keep + frames, conditions, fps, generator)
+        return torch.cat([clip_BTCYX, longer[:, 1 + keep :]], dim=1)

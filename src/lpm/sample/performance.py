@@ -72,16 +72,18 @@ class PerformanceModel(LightningModule):
         frames: int | None = None,
         steps: int = 8,
         chunk: int = 24,
+        history: int = 2,
         scales: dict[str, float] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Generate a clip chunk by chunk; each chunk begins with the last frame of the one before.
+        """Generate a clip chunk by chunk; each chunk is made from the first picture and the latent frames before it.
 
         Args:
             batch: conditions and, in ``video_BTCHW[:, 0]``, the first frame; later frames are not read.
             frames: length of the result, 1 + 4k; that of ``video_BTCHW`` if None.
             steps: solver steps per chunk.
             chunk: new frames per chunk, divisible by 4.
+            history: latent frames that a chunk sees of the one before, at least 1; as many as in training.
             scales: guidance per stream, see ``lpm.sample.guide``.
             generator: of the noise.
 
@@ -93,21 +95,24 @@ class PerformanceModel(LightningModule):
         frames = frames or batch.video_BTCHW.shape[1]
         if chunk < 4 or chunk % 4:
             raise ValueError(f"chunk of {chunk} frames is not a positive multiple of 4; choose 24")
+        if history < 1:
+            raise ValueError(f"history of {history} latent frames; a chunk needs 1 or more to go on from")
         if frames % 4 != 1:
             raise ValueError(f"{frames} frames are not 1 + 4k; choose {frames - (frames - 1) % 4}")
         conditions = self.conditions(batch)
         sampler = ClipSampler(self.prediction, self.coordinates, steps=steps, scales=scales)
-        video = [self.codec.decode(self.codec.encode(batch.video_BTCHW[:, :1])).clamp(-1, 1)]
-        first = batch.video_BTCHW[:, 0]
-        for start in range(0, frames - 1, chunk):
-            length = min(chunk, frames - 1 - start)
-            history = self.codec.encode_frames(first)[:, None]
-            heard = shift_audio(conditions, start / batch.fps)
-            latents = sampler.sample(self.backbone, history, 1 + length // 4, heard, batch.fps, generator)
-            made = self.codec.decode(latents)[:, 1:].clamp(-1, 1)
-            video.append(made)
-            first = made[:, -1]
-        return torch.cat(video, dim=1)
+        stride = self.codec.stride_t
+        clip = self.codec.encode_frames(batch.video_BTCHW[:, 0])[:, None]
+        pixels, state = self.codec.decode_step(clip, self.codec.init_decode_state(len(clip)))
+        video = [pixels]
+        while (made := clip.shape[1]) < 1 + (frames - 1) // stride:
+            keep = min(history, made - 1)
+            more = min(chunk, frames - 1 - stride * (made - 1)) // stride
+            heard = shift_audio(conditions, stride * (made - 1 - keep) / batch.fps)
+            clip = sampler.extend(self.backbone, clip, keep, more, heard, batch.fps, generator)
+            pixels, state = self.codec.decode_step(clip[:, made:], state)
+            video.append(pixels)
+        return torch.cat(video, dim=1).clamp(-1, 1)
 
 
 def shift_audio(conditions: Conditions, seconds: float) -> Conditions:

@@ -79,7 +79,16 @@ class BaseTraining(LightningModule):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the objective's loss of a batch and its parts."""
         latents, states = self.model.latents(batch), latent_states(batch.state_BT)
-        return self.objective(self.model.backbone, latents, conditions, batch.fps, state_BT=states, generator=generator)
+        given = 1 if batch.given_B is None else batch.given_B
+        return self.objective(
+            self.model.backbone,
+            latents,
+            conditions,
+            batch.fps,
+            history=given,
+            state_BT=states,
+            generator=generator,
+        )
 
     def configure_optimizers(self) -> dict:
         groups = [

@@ -50,7 +50,7 @@ class CodecTraining(LightningModule):
         start_batches: int = 16,
     ) -> None:
         super().__init__()
-        self.codec = TinyCodec() if codec is None else codec
+        self.codec = (TinyCodec() if codec is None else codec).requires_grad_(True).train()  # shipped ones are frozen
         self.learning_rate, self.warmup = learning_rate, warmup
         self.latent_noise, self.start_batches = latent_noise, start_batches
 
@@ -61,7 +61,9 @@ class CodecTraining(LightningModule):
     def on_train_start(self) -> None:
         """Start a fresh codec from the principal components of a few batches."""
         if self.global_step == 0 and self.start_batches:
-            batches = islice(iter(self.trainer.train_dataloader or ()), self.start_batches)
+            loader = self.trainer.train_dataloader
+            assert loader is not None
+            batches = islice(iter(loader), self.start_batches)
             self.codec.start_linear(torch.cat([video_of(batch) for batch in batches]).to(self.device))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -9,7 +9,17 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lpm.codec import TinyCodec, tiny_codec
-from lpm.data import Cut, Latents, MemoryClips, Pixels, draw_references, first_start, list_shards, loader
+from lpm.data import (
+    Cut,
+    Latents,
+    MemoryClips,
+    Pixels,
+    begin_or_continue,
+    draw_references,
+    first_start,
+    list_shards,
+    loader,
+)
 from lpm.data.puppets.build import build_corpus
 from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.train.encode import codec_hash, encode_corpus
@@ -31,7 +41,7 @@ class PuppetData(LightningDataModule):
         corpus: what to draw; ``CorpusSpec()`` if None.
         codec: encodes the corpus; the shipped codec if None.
         folder: where the corpus lives; a folder named after the spec in ``cache_folder()`` if None.
-        frames: frames of a training clip, 1 + 4k.
+        frames: frames of a training clip, 1 + 4k; half of the clips continue from 1 or 2 latent frames.
         batch_size: clips in a batch.
         history: seconds of audio before a clip.
         lookahead: seconds of audio after it.
@@ -47,7 +57,7 @@ class PuppetData(LightningDataModule):
         corpus: CorpusSpec | None = None,
         codec: TinyCodec | None = None,
         folder: str | None = None,
-        frames: int = 25,
+        frames: int = 33,
         batch_size: int = 16,
         history: float = 2.6,
         lookahead: float = 0.2,
@@ -65,7 +75,14 @@ class PuppetData(LightningDataModule):
         self.measured_frames, self.measured_clips = measured_frames, measured_clips
         self.history, self.lookahead = history, lookahead
         draw = partial(draw_references, body_probability=extra_references, expression_probability=extra_references)
-        self.cut = Cut(frames, [Latents()], references=draw, history=history, lookahead=lookahead)
+        self.cut = Cut(
+            frames,
+            [Latents()],
+            references=draw,
+            beginning=begin_or_continue,
+            history=history,
+            lookahead=lookahead,
+        )
         self.place: dict[str, Any] | None = None
         self.train_clips: MemoryClips | None = None
 
