@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--motion", type=float, default=1.0, help="head motion of the clips: 1 is free, 0.25 mild")
     parser.add_argument("--listening", type=float, default=0.4, help="share of listening clips; the others speak")
     parser.add_argument("--seconds", type=float, default=4.1)
-    parser.add_argument("--steps", type=int, default=8, help="solver steps")
+    parser.add_argument("--steps", type=int, default=2, help="solver steps")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
     parser.add_argument("--seed", type=int, default=1000, help="of the corpus; training uses small seeds")
     return parser.parse_args()

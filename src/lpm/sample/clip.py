@@ -25,7 +25,7 @@ class ClipSampler:
         self,
         prediction: Prediction,
         coordinates: Coordinates,
-        steps: int = 8,
+        steps: int = 2,
         shift: float = 3.0,
         scales: dict[str, float] | None = None,
         solver: Solver | None = None,

@@ -70,7 +70,7 @@ class PerformanceModel(LightningModule):
         self,
         batch: Batch,
         frames: int | None = None,
-        steps: int = 8,
+        steps: int = 2,
         chunk: int = 24,
         history: int = 2,
         scales: dict[str, float] | None = None,

@@ -41,7 +41,7 @@ class PerformanceReport(Callback):
         seed: of the sampling noise.
     """
 
-    def __init__(self, steps: int = 8, chunk: int = 24, videos: int = 4, seed: int = 0) -> None:
+    def __init__(self, steps: int = 2, chunk: int = 24, videos: int = 4, seed: int = 0) -> None:
         self.steps, self.chunk, self.videos, self.seed = steps, chunk, videos, seed
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

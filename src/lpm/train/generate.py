@@ -22,7 +22,7 @@ def generate(
     seconds: float | None = None,
     size: int = 96,
     fps: float = 24.0,
-    steps: int = 8,
+    steps: int = 2,
     chunk: int = 24,
     guidance: dict[str, float] | None = None,
     seed: int = 0,

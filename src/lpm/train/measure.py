@@ -99,7 +99,7 @@ def measure(
     batches: Iterable[Batch],
     read: Reader,
     sources: tuple[str, ...] = SOURCES,
-    steps: int = 8,
+    steps: int = 2,
     chunk: int = 24,
     seed: int = 0,
 ) -> Report:

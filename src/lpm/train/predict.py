@@ -32,7 +32,7 @@ class BasePrediction(LightningModule):
     def __init__(
         self,
         weights: str | None = None,
-        steps: int = 8,
+        steps: int = 2,
         chunk: int = 24,
         guidance: dict[str, float] | None = None,
         seed: int = 0,
