@@ -19,10 +19,10 @@ class Head(nn.Module):
     def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, noisy_BTCYX: Tensor) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for the tokens of ``noisy_BTCYX``."""
         frames, height = noisy_BTCYX.shape[1], noisy_BTCYX.shape[3]
-        return embed.join(self.out(self.rest(x_BLD, time_BTD)).unflatten(1, (frames, -1)), height)
+        return embed.join(self.out(self.modulated(x_BLD, time_BTD)).unflatten(1, (frames, -1)), height)
 
-    def rest(self, x_BLD: Tensor, time_BTD: Tensor) -> Tensor:
-        """Return the normed, modulated tokens."""
+    def modulated(self, x_BLD: Tensor, time_BTD: Tensor) -> Tensor:
+        """Return the tokens (B, L, D) normed, then shifted and scaled by the noise level of their frame."""
         shift, scale = (self.modulation + time_BTD.unsqueeze(2)).unbind(dim=2)
         return modulate(x_BLD, shift, scale)
 
@@ -55,7 +55,7 @@ class MotionHead(nn.Module):
     def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, noisy_BTCYX: Tensor) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for the tokens of ``noisy_BTCYX``, whose frame 0 is clean."""
         frames, height = noisy_BTCYX.shape[1], noisy_BTCYX.shape[3]
-        x_BLD = self.new.rest(x_BLD, time_BTD)
+        x_BLD = self.new.modulated(x_BLD, time_BTD)
         new_BLC = self.new.out(x_BLD) * (2 * self.gate(x_BLD).sigmoid())
         filtered = rearrange(self.filter(noisy_BTCYX[:, 0]), "b (k c) y x -> b k c y x", k=self.filters)
         amount = embed.join(self.amount(x_BLD).unflatten(1, (frames, -1)), height)

@@ -79,12 +79,16 @@ class ClipSampler:
     ) -> Tensor:
         """Return the clip with ``frames`` latent frames more, made from its frame 0 and its last ``keep`` frames.
 
-        Frame 0 is a picture that no network made; the look of every continuation comes from there, so that errors do
-        not add up. Times in ``conditions`` count from the last video frame before the kept ones.
+        Frame 0 is a picture that no network made; the look of every continuation comes from there. Times in
+        ``conditions`` count from the last video frame before the kept ones.
+
+        Raises:
+            ValueError: ``keep`` is not 1 to the frames after frame 0 (0 where there are none).
         """
         later = clip_BTCYX.shape[1] - 1
-        if not 0 <= keep <= later or (later and not keep):
-            raise ValueError(f"keep of {keep} latent frames of {later} after the first; it must be 1 to {later}")
+        least = min(1, later)
+        if not least <= keep <= later:
+            raise ValueError(f"keep of {keep} latent frames of {later} after the first; it must be {least} to {later}")
         given = torch.cat([clip_BTCYX[:, :1], clip_BTCYX[:, 1 + later - keep :]], dim=1)
         longer = self.sample(backbone, given, 1 + keep + frames, conditions, fps, generator)
         return torch.cat([clip_BTCYX, longer[:, 1 + keep :]], dim=1)

@@ -34,7 +34,8 @@ class CodecTraining(LightningModule):
     generated latents are never exact, and a decoder that has seen errors forgives them.
 
     Args:
-        codec: the codec to train; None builds the default.
+        codec: the codec to train; None builds the default. ``lpm.codec.tiny_codec(trainable=True)`` goes on from the
+            shipped weights (with ``start_batches`` 0).
         learning_rate: peak of AdamW's learning rate.
         warmup: steps until the peak; half a cosine to 0 follows.
         latent_noise: largest standard deviation of the noise on the latents.
@@ -50,7 +51,7 @@ class CodecTraining(LightningModule):
         start_batches: int = 16,
     ) -> None:
         super().__init__()
-        self.codec = (TinyCodec() if codec is None else codec).requires_grad_(True).train()  # shipped ones are frozen
+        self.codec = TinyCodec() if codec is None else codec
         self.learning_rate, self.warmup = learning_rate, warmup
         self.latent_noise, self.start_batches = latent_noise, start_batches
 

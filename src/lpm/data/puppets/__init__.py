@@ -3,8 +3,9 @@
 Names are loaded when they are first used: a worker that draws needs no torch, and reading shards needs no espeak-ng.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from lpm.data.puppets.build import build_corpus
@@ -16,38 +17,16 @@ if TYPE_CHECKING:
     from lpm.data.puppets.plan import CorpusSpec
     from lpm.data.puppets.reader import Signals, read
 
-HOMES = {
-    "CONTROLS": "controls",
-    "CorpusSpec": "plan",
-    "Identity": "identity",
-    "Puppet": "draw",
-    "Signals": "reader",
-    "build_corpus": "build",
-    "expression": "expressions",
-    "read": "reader",
-    "sample_identity": "identity",
-    "synthesise": "espeak",
-}
-
-__all__ = [
-    "CONTROLS",
-    "CorpusSpec",
-    "Identity",
-    "Puppet",
-    "Signals",
-    "build_corpus",
-    "expression",
-    "read",
-    "sample_identity",
-    "synthesise",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "build": ["build_corpus"],
+        "controls": ["CONTROLS"],
+        "draw": ["Puppet"],
+        "espeak": ["synthesise"],
+        "expressions": ["expression"],
+        "identity": ["Identity", "sample_identity"],
+        "plan": ["CorpusSpec"],
+        "reader": ["Signals", "read"],
+    },
+)
