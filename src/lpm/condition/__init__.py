@@ -1,5 +1,6 @@
 """What steers the character: its voice, the partner's voice, a prompt, and pictures of who it is."""
 
+from lpm.condition.features import ImageFeatures
 from lpm.condition.identity import check_references, encode_references
 from lpm.condition.mix import ConditionDropout
 from lpm.condition.speech import LogMelEncoder, audio_features
@@ -8,6 +9,7 @@ from lpm.condition.text import ByteText
 __all__ = [
     "ByteText",
     "ConditionDropout",
+    "ImageFeatures",
     "LogMelEncoder",
     "audio_features",
     "check_references",

@@ -49,7 +49,7 @@ STIR |= {"brow": 0.1, "smile": 0.25, "width": 0.2, "eyelid": 0.1, "gaze_x": 0.35
 class PoolSpec:
     """What the pool holds: ``identities`` people with ``frames`` poses each, drawn from ``seed``."""
 
-    identities: int = 3_000
+    identities: int = 8_000
     frames: int = 14
     seed: int = 0
 

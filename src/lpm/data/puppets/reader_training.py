@@ -26,7 +26,7 @@ from lpm.data.puppets.reader_pool import Pool, PoolSpec, draw_pool
 TARGETS = [COLUMN[name] for name in UNITS]
 # The signals that metrics stand on weigh more; what only helps to explain the picture weighs less.
 WEIGHTS = dict.fromkeys(UNITS, 1.0)
-WEIGHTS |= {"aperture": 3.0, "pitch": 3.0, "yaw": 2.0, "roll": 1.5, "blink_l": 2.0, "blink_r": 2.0}
+WEIGHTS |= {"aperture": 4.0, "pitch": 6.0, "yaw": 3.0, "roll": 1.5, "blink_l": 2.0, "blink_r": 2.0}
 WEIGHTS |= {"gaze_x": 3.0, "gaze_y": 2.0}
 WEIGHTS |= {"frown": 0.3, "smirk": 0.5, "sneer": 0.3, "tongue": 0.3, "eyelid": 0.5}
 
