@@ -5,8 +5,9 @@ from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.positions import SegmentOffsets
-from lpm.backbone.sizes import puppet, puppet_small
+from lpm.backbone.sizes import lpm_1b, lpm_17b, puppet, puppet_small, wan, wan_1b, wan_14b
 from lpm.backbone.timing import latent_spans, latent_states
+from lpm.backbone.wan_weights import WanShape, from_wan, to_wan, wan_shape
 
 __all__ = [
     "AudioContext",

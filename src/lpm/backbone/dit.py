@@ -30,11 +30,14 @@ class DiT(nn.Module):
         depth: blocks.
         heads: attention heads.
         text: reads prompts.
-        speak: window on the character's voice, for even blocks; ``AudioContext`` as in the paper, or ``AudioSummary``.
-        listen: window on the partner's voice, for odd blocks.
+        speak: window on the character's voice, for even blocks; ``AudioContext`` as in the paper, or ``AudioSummary``;
+            None builds even blocks that hear nothing.
+        listen: window on the partner's voice, for odd blocks; without both it is Wan2.1's text-to-video network.
         offsets: time positions of references; None for the defaults.
         attend: attention back end, ``lpm.ops.sdpa`` if None.
         head: tokens -> prediction, ``Head`` or ``MotionHead``; Wan2.1's ``Head`` if None.
+        hidden: width inside the feed-forward layers, 4 times the width if None.
+        waves: sinusoids that a noise level is embedded with; 256 in Wan2.1.
 
     Source: LPM 1.0, Base LPM; Wan2.1 for the shape of the block.
     """
@@ -45,11 +48,13 @@ class DiT(nn.Module):
         depth: int,
         heads: int,
         text: TextContext,
-        speak: AudioContext | AudioSummary,
-        listen: AudioContext | AudioSummary,
+        speak: AudioContext | AudioSummary | None,
+        listen: AudioContext | AudioSummary | None,
         offsets: SegmentOffsets | None = None,
         attend: Attend | None = None,
         head: nn.Module | None = None,
+        hidden: int | None = None,
+        waves: int = 64,
     ) -> None:
         super().__init__()
         width = embed.width
@@ -57,11 +62,14 @@ class DiT(nn.Module):
         self.offsets = offsets or SegmentOffsets()
         self.embed = embed
         self.text, self.speak, self.listen = text, speak, listen
-        self.time = TimeEmbed(width)
+        self.time = TimeEmbed(width, waves)
         self.time_modulation = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.time_modulation.weight)
         nn.init.zeros_(self.time_modulation.bias)
-        self.blocks = nn.ModuleList(Block(width, heads, attend) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, hidden or 4 * width, attend, audio=(listen if i % 2 else speak) is not None)
+            for i in range(depth)
+        )
         self.head = head or Head(embed)
 
     def forward(self, noisy_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, fps: float) -> Tensor:
@@ -69,8 +77,8 @@ class DiT(nn.Module):
         batch, frames = noisy_BTCYX.shape[:2]
         keep = conditions.keep
         text = self.text(conditions.text, batch, keep.get("text"))
-        speak = self.speak(conditions.speak, batch, frames, fps, keep.get("speak"))
-        listen = self.listen(conditions.listen, batch, frames, fps, keep.get("listen"))
+        speak = self.speak and self.speak(conditions.speak, batch, frames, fps, keep.get("speak"))
+        listen = self.listen and self.listen(conditions.listen, batch, frames, fps, keep.get("listen"))
 
         segments = [self.video_segment(noisy_BTCYX, t_BT)]
         if conditions.references is not None:
@@ -108,6 +116,6 @@ class DiT(nn.Module):
     def zero_audio_(self) -> "DiT":
         """Mute both audio paths by zero value projections, the start of the paper's first training stage."""
         for module in self.modules():
-            if isinstance(module, MultiModalAttention):
+            if isinstance(module, MultiModalAttention) and module.audio is not None:
                 module.audio.zero_value_()
         return self

@@ -41,16 +41,16 @@ class SelfAttention(nn.Module):
 class ContextAttention(nn.Module):
     """Reading of one context with queries made elsewhere: own keys, values and output projection.
 
-    The output has no bias, so zero values give exactly zero.
+    Without ``bias`` of the output, zero values give exactly zero.
     """
 
-    def __init__(self, width: int, heads: int, attend: Attend | None = None) -> None:
+    def __init__(self, width: int, heads: int, attend: Attend | None = None, bias: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.attend = attend or sdpa
         self.key_value = nn.Linear(width, 2 * width)
         self.norm_key = nn.RMSNorm(width, eps=1e-6)
-        self.out = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width, bias=bias)
 
     def forward(self, query_BLD: Tensor, context_BLD: Tensor, mask_BL: Tensor | None = None) -> Tensor:
         """Return (B, L, D); ``mask_BL`` is True on context tokens that may be read."""

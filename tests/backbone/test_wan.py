@@ -1,0 +1,168 @@
+"""Parity of the text-to-video path with diffusers' ``WanTransformer3DModel``, on random weights in the true format."""
+
+import pytest
+import torch
+
+from lpm.backbone import from_wan, lpm_1b, lpm_17b, to_wan, wan, wan_1b, wan_14b, wan_shape
+from lpm.types import Conditions, TextFeatures
+
+diffusers = pytest.importorskip("diffusers")
+from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers  # noqa: E402
+
+HEADS, HEAD_WIDTH, DEPTH, CHANNELS, TEXT = 2, 16, 2, 4, 24
+SIZES = {"width": HEADS * HEAD_WIDTH, "depth": DEPTH, "heads": HEADS, "hidden": 40, "channels": CHANNELS}
+
+
+def reference(**settings):
+    torch.manual_seed(0)
+    return diffusers.WanTransformer3DModel(
+        num_attention_heads=HEADS,
+        attention_head_dim=HEAD_WIDTH,
+        in_channels=settings.pop("in_channels", CHANNELS),
+        out_channels=CHANNELS,
+        text_dim=TEXT,
+        ffn_dim=40,
+        freq_dim=32,
+        num_layers=DEPTH,
+        **settings,
+    ).eval()
+
+
+def original(tensors):
+    """Rename diffusers' keys to the original layout, by inverting diffusers' own conversion."""
+    names = convert_wan_transformer_to_diffusers({name: name for name in original_names(DEPTH)})
+    return {names[name]: tensor for name, tensor in tensors.items()}
+
+
+def original_names(depth):
+    both = lambda names: [f"{name}.{end}" for name in names for end in ("weight", "bias")]  # noqa: E731
+    outer = ["patch_embedding", "text_embedding.0", "text_embedding.2", "time_embedding.0", "time_embedding.2"]
+    names = [*both([*outer, "time_projection.1", "head.head"]), "head.modulation"]
+    for i in range(depth):
+        parts = [f"{a}.{b}" for a in ("self_attn", "cross_attn") for b in "qkvo"] + ["norm3", "ffn.0", "ffn.2"]
+        norms = [f"{a}.norm_{b}.weight" for a in ("self_attn", "cross_attn") for b in "qk"]
+        names += [f"blocks.{i}.{name}" for name in (*both(parts), *norms, "modulation")]
+    return names
+
+
+def loaded(tensors, audio_width=None):
+    torch.manual_seed(1)
+    ours = wan(**SIZES, text_width=TEXT, waves=32, audio_width=audio_width).eval()
+    converted, left_out = from_wan(tensors, HEADS, CHANNELS)
+    missing, unexpected = ours.load_state_dict(converted, strict=False)
+    assert not unexpected
+    assert all(name == "text.null" or ".audio." in name or name.startswith(("speak.", "listen.")) for name in missing)
+    return ours, left_out
+
+
+def inputs(frames=3, height=6, width=8):
+    generator = torch.Generator().manual_seed(2)
+    video = torch.randn(2, CHANNELS, frames, height, width, generator=generator)
+    text = torch.randn(2, 7, TEXT, generator=generator)
+    return video, text, torch.tensor([0.3, 0.9])
+
+
+def run(ours, video, text, t):
+    conditions = Conditions(text=TextFeatures(text, torch.ones(text.shape[:2], dtype=torch.bool)))
+    with torch.no_grad():
+        made = ours(video.transpose(1, 2), t[:, None].expand(-1, video.shape[2]), conditions, fps=16.0)
+    return made.transpose(1, 2)
+
+
+def expected(theirs, video, text, t):
+    with torch.no_grad():
+        return theirs(video, t * 1000, text).sample
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "original"])
+def test_text_to_video_equals_diffusers(layout):
+    theirs = reference()
+    tensors = theirs.state_dict()
+    ours, left_out = loaded(tensors if layout == "diffusers" else original(tensors))
+    video, text, t = inputs()
+    torch.testing.assert_close(run(ours, video, text, t), expected(theirs, video, text, t), atol=1e-5, rtol=1e-5)
+    assert left_out == []
+
+
+def test_an_lpm_with_mute_audio_equals_the_loaded_wan():
+    theirs = reference()
+    ours, _ = loaded(theirs.state_dict(), audio_width=8)
+    video, text, t = inputs()
+    truth = expected(theirs, video, text, t)
+    assert (run(ours, video, text, t) - truth).abs().max() > 1e-3
+    torch.testing.assert_close(run(ours.zero_audio_(), video, text, t), truth, atol=1e-5, rtol=1e-5)
+
+
+def test_image_to_video_weights_lose_their_image_path_and_say_so():
+    theirs = reference(in_channels=2 * CHANNELS + 4, image_dim=12, added_kv_proj_dim=HEADS * HEAD_WIDTH)
+    tensors = theirs.state_dict()
+    assert wan_shape(tensors, HEAD_WIDTH).image and wan_shape(tensors, HEAD_WIDTH).channels == CHANNELS
+    ours, left_out = loaded(tensors)
+    assert any("image_embedder" in name for name in left_out) and any("add_k_proj" in name for name in left_out)
+    plain = reference()
+    plain.load_state_dict({k: v for k, v in tensors.items() if k in plain.state_dict()} | {
+        "patch_embedding.weight": tensors["patch_embedding.weight"][:, :CHANNELS]
+    })  # fmt: skip
+    video, text, t = inputs()
+    torch.testing.assert_close(run(ours, video, text, t), expected(plain, video, text, t), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "original"])
+def test_there_and_back_is_the_same(layout):
+    tensors = reference().state_dict()
+    ours, _ = loaded(tensors, audio_width=8)
+    back, left_out = to_wan(ours.state_dict(), HEADS, layout)
+    truth = tensors if layout == "diffusers" else original(tensors)
+    assert back.keys() == truth.keys()
+    assert all(torch.equal(back[name], truth[name]) for name in truth)
+    assert "text.null" in left_out and "blocks.0.cross.audio.out.weight" in left_out
+
+
+def test_shape_is_read_from_the_weights():
+    shape = wan_shape(original(reference().state_dict()), HEAD_WIDTH)
+    numbers = {name: getattr(shape, name) for name in SIZES}
+    assert numbers == SIZES and shape.text_width == TEXT and shape.waves == 32 and not shape.image
+
+
+def test_missing_and_unknown_keys_are_all_listed():
+    tensors = reference().state_dict()
+    del tensors["blocks.1.ffn.net.2.bias"], tensors["blocks.0.attn1.to_q.weight"]
+    tensors["blocks.0.surprise"] = torch.zeros(1)
+    with pytest.raises(ValueError) as caught:
+        from_wan(tensors, HEADS, CHANNELS)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "Wan2.1 transformer (diffusers layout): 2 keys missing, 1 unknown"
+    assert lines[1:] == [
+        "missing: blocks.0.attn1.to_q.weight", "missing: blocks.1.ffn.net.2.bias", "unknown: blocks.0.surprise",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"not the weights of a Wan2\.1 transformer: they begin with a"):
+        from_wan({"a": torch.zeros(1)}, HEADS, CHANNELS)
+
+
+def test_prefixes_of_other_programs_are_taken_off():
+    tensors = reference().state_dict()
+    prefixed = {f"model.diffusion_model.{name}": tensor for name, tensor in tensors.items()}
+    ours, theirs = (from_wan(weights, HEADS, CHANNELS)[0] for weights in (prefixed, tensors))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("size", ["1b", "14b"])
+def test_parameter_counts_are_those_of_wan(size):
+    heads, hidden, depth, build = (12, 8960, 30, wan_1b) if size == "1b" else (40, 13824, 40, wan_14b)
+    with torch.device("meta"):
+        theirs = diffusers.WanTransformer3DModel(num_attention_heads=heads, ffn_dim=hidden, num_layers=depth)
+        ours = build()
+    assert count(ours) - ours.text.null.numel() == count(theirs)
+
+
+def test_audio_adds_about_three_billion_to_fourteen():
+    with torch.device("meta"):
+        whole, text_video = count(lpm_17b()), count(wan_14b())
+        small, small_text_video = count(lpm_1b()), count(wan_1b())
+    assert whole - text_video == pytest.approx(3.2e9, rel=0.01)
+    assert whole == pytest.approx(17.5e9, rel=0.005)
+    assert small - small_text_video == pytest.approx(0.22e9, rel=0.02)
