@@ -41,9 +41,7 @@ class Block(nn.Module):
     ``hidden`` is the width inside the feed-forward layer; ``audio`` tells whether the block hears anything.
     """
 
-    def __init__(
-        self, width: int, heads: int, hidden: int, attend: Attend | None = None, audio: bool = True
-    ) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, attend: Attend | None = None, audio: bool = True) -> None:
         super().__init__()
         rest = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 1.0])
         self.modulation = nn.Parameter(rest[:, None].repeat(1, width))

@@ -2,5 +2,17 @@
 
 from lpm.codec.pretrained import load_codec, save_codec, tiny_codec
 from lpm.codec.tiny import DecodeState, EncodeState, TinyCodec
+from lpm.codec.wan import WanCodec, WanState
+from lpm.codec.wan_weights import wan_codec
 
-__all__ = ["DecodeState", "EncodeState", "TinyCodec", "load_codec", "save_codec", "tiny_codec"]
+__all__ = [
+    "DecodeState",
+    "EncodeState",
+    "TinyCodec",
+    "WanCodec",
+    "WanState",
+    "load_codec",
+    "save_codec",
+    "tiny_codec",
+    "wan_codec",
+]

@@ -46,3 +46,9 @@ def check_video(video_BTCHW: Tensor, stride_t: int, stride_s: int, first: bool =
     if frames < 1 or (frames - first) % stride_t:
         lengths = f"1 + {stride_t} k" if first else f"{stride_t} k"
         raise ValueError(f"{frames} frames are not {lengths}; cut the video to a length of whole groups")
+
+
+def check_rows(rows: int, batch: int) -> None:
+    """Raise ValueError unless a stream's next piece has as many rows as its state."""
+    if rows != batch:
+        raise ValueError(f"{rows} rows do not fit a state of batch {batch}; start a new state")

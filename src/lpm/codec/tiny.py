@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from lpm.codec.coder import Decoder, Encoder, principal
-from lpm.codec.groups import check_video, moving_groups, still_groups, to_frames, to_groups
+from lpm.codec.groups import check_rows, check_video, moving_groups, still_groups, to_frames, to_groups
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,3 @@ def moments(latents_BTCYX: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean = latents_BTCYX.mean(dim=(0, 1, 3, 4))
     return mean, (latents_BTCYX - mean[:, None, None]).square().mean().sqrt()
-
-
-def check_rows(rows: int, batch: int) -> None:
-    """Raise ValueError unless a stream's next piece has as many rows as its state."""
-    if rows != batch:
-        raise ValueError(f"{rows} rows do not fit a state of batch {batch}; start a new state")
