@@ -1,0 +1,158 @@
+"""Pretrained audio encoders of transformers: wav2vec 2.0, HuBERT, WavLM and Whisper, whole or in streaming windows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lpm.types import SAMPLE_RATE
+
+STRIDE = 320  # samples of a token: 50 tokens a second in all of these encoders
+WAVE_KINDS = ("wav2vec2", "hubert", "wavlm")
+WHISPER = "whisper"
+
+
+@dataclass(frozen=True)
+class AudioWindow:
+    """State of a stream: samples that will be heard again, then ``waiting`` samples whose second is not yet whole."""
+
+    samples_BS: Tensor
+    waiting: int = 0
+
+
+class PretrainedAudio(nn.Module):
+    """16 kHz samples -> 50 tokens a second of a pretrained encoder, which sees 3-second windows as it will when live.
+
+    Such encoders look at the whole clip. Live, each second is encoded as the end of a window of itself and the two
+    seconds before it (LPM 1.0, streaming inference), and a model should be trained on what it will hear: so ``forward``
+    encodes in these windows, too, unless ``windowed`` is False. At the start of a stream the windows are shorter.
+
+    Token ``a`` of a wave encoder is made of samples up to ``(a + 1) / 50`` seconds and of its window; Whisper's mel
+    frames look 12.5 ms further.
+
+    Args:
+        weights: local folder in transformers' format (config.json and weights); nothing is downloaded.
+        layer: hidden state to return, 0 the embedding, -1 the last; None the encoder's output.
+        windowed: encode in streaming windows; False sees the whole clip (Whisper: 30 s at a time).
+        history: seconds of a window that were encoded before.
+        fresh: seconds of a window that are new.
+        trainable: let gradients into the weights; else they are frozen.
+
+    Raises:
+        ValueError: no such folder, another kind of model, or a window that is not whole tokens.
+    """
+
+    rate = SAMPLE_RATE / STRIDE
+
+    def __init__(
+        self,
+        weights: str | Path,
+        layer: int | None = None,
+        windowed: bool = True,
+        history: float = 2.0,
+        fresh: float = 1.0,
+        trainable: bool = False,
+    ) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoModel
+
+        folder = Path(weights)
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"{folder} holds no config.json; give the folder of a model saved by transformers")
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if config.model_type not in (*WAVE_KINDS, WHISPER):
+            kinds = ", ".join((*WAVE_KINDS, WHISPER))
+            raise ValueError(f"{folder} is a {config.model_type}; audio encoders are {kinds}")
+        for name, seconds in (("history", history), ("fresh", fresh)):
+            if seconds < 0 or (seconds * self.rate) % 1 or (name == "fresh" and seconds == 0):
+                raise ValueError(f"{name} of {seconds} s is not whole tokens of 20 ms; choose {name} such as 1.0")
+        model = AutoModel.from_pretrained(folder, local_files_only=True)
+        self.is_whisper = config.model_type == WHISPER
+        self.network = model.get_encoder() if self.is_whisper else model
+        self.extractor = whisper_extractor(config) if self.is_whisper else None
+        self.normalise = not self.is_whisper and asks_to_normalise(folder, config)
+        self.width = int(config.d_model if self.is_whisper else config.hidden_size)
+        self.layer, self.windowed = layer, windowed
+        self.history, self.fresh = round(history * SAMPLE_RATE), round(fresh * SAMPLE_RATE)
+        self.trainable = trainable
+        self.requires_grad_(trainable).eval()
+
+    def train(self, mode: bool = True) -> PretrainedAudio:
+        """Set the mode; a frozen encoder stays in evaluation mode."""
+        return super().train(mode and self.trainable)
+
+    def forward(self, samples_BS: Tensor) -> Tensor:
+        """Encode samples (B, S) in [-1, 1] to tokens (B, floor(S / 320), D)."""
+        if not self.windowed:
+            return self.encode(samples_BS)
+        tokens, state = self.step(samples_BS, self.init_state(len(samples_BS)))
+        return torch.cat([tokens, self._newest(state.samples_BS, state.waiting)], dim=1)
+
+    def init_state(self, batch: int) -> AudioWindow:
+        """Return the state before the first sample."""
+        return AudioWindow(next(self.network.parameters()).new_zeros(batch, 0))
+
+    def step(self, samples_BS: Tensor, state: AudioWindow) -> tuple[Tensor, AudioWindow]:
+        """Encode the next samples, any number; return the tokens of seconds that became whole, and the next state."""
+        heard = torch.cat([state.samples_BS, samples_BS.to(state.samples_BS)], dim=1)
+        waiting = state.waiting + samples_BS.shape[1]
+        tokens = [heard.new_zeros(len(heard), 0, self.width)]
+        end = heard.shape[1] - waiting
+        while waiting >= self.fresh:
+            end, waiting = end + self.fresh, waiting - self.fresh
+            tokens.append(self._newest(heard[:, max(0, end - self.fresh - self.history) : end], self.fresh))
+        return torch.cat(tokens, dim=1), AudioWindow(heard[:, max(0, end - self.history) :], waiting)
+
+    def _newest(self, window_BS: Tensor, count: int) -> Tensor:
+        """Return the tokens of the last ``count`` samples of a window, fewer if they are not whole tokens."""
+        if count < STRIDE:
+            return window_BS.new_zeros(len(window_BS), 0, self.width)
+        tokens = self.encode(window_BS)
+        return tokens[:, tokens.shape[1] - count // STRIDE :]
+
+    def encode(self, samples_BS: Tensor) -> Tensor:
+        """Encode samples as one window: (B, floor(S / 320), D)."""
+        with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
+            return self._encode_mel(samples_BS) if self.is_whisper else self._encode_waves(samples_BS)
+
+    def _encode_waves(self, samples_BS: Tensor) -> Tensor:
+        samples = samples_BS
+        if self.normalise:
+            samples = F.layer_norm(samples, samples.shape[1:], eps=1e-7)
+        # Convolutions see 400 samples; 80 zeros in front let a token end where its 20 ms end.
+        return self._pick(self.network(F.pad(samples, (80, 0)), output_hidden_states=self.layer is not None))
+
+    def _encode_mel(self, samples_BS: Tensor) -> Tensor:
+        assert self.extractor is not None
+        pieces = []
+        for piece in samples_BS.split(self.extractor.n_samples, dim=1):
+            numbers = [row.numpy() for row in piece.detach().float().cpu()]
+            mel = self.extractor(numbers, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+            found = self.network(mel.to(piece), output_hidden_states=self.layer is not None)
+            pieces.append(self._pick(found)[:, : piece.shape[1] // STRIDE])
+        return torch.cat(pieces, dim=1)
+
+    def _pick(self, output: Any) -> Tensor:
+        return output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
+
+
+def whisper_extractor(config: Any) -> Any:
+    """Return the mel extractor that fits a Whisper encoder: its bands, and the seconds that it was made for."""
+    from transformers import WhisperFeatureExtractor
+
+    seconds = config.max_source_positions * STRIDE // SAMPLE_RATE
+    return WhisperFeatureExtractor(feature_size=config.num_mel_bins, chunk_length=seconds)
+
+
+def asks_to_normalise(folder: Path, config: Any) -> bool:
+    """Tell whether a wave encoder wants zero mean and unit variance: models with layer norm in front do."""
+    card = folder / "preprocessor_config.json"
+    if card.is_file():
+        return bool(json.loads(card.read_text()).get("do_normalize", True))
+    return getattr(config, "feat_extract_norm", "group") == "layer"

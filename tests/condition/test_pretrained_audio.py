@@ -1,0 +1,116 @@
+"""Encoders of transformers on tiny random weights in the true format."""
+
+import numpy as np
+import pytest
+import torch
+
+from lpm.condition import PretrainedAudio
+from lpm.types import AudioEncoder
+
+transformers = pytest.importorskip("transformers")
+SECOND = 16_000
+SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+SIZES |= {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+
+
+def save(kind, folder):
+    torch.manual_seed(0)
+    if kind == "whisper":
+        config = transformers.WhisperConfig(
+            d_model=24, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32, decoder_layers=1,
+            decoder_attention_heads=2, decoder_ffn_dim=32, vocab_size=50, num_mel_bins=16, max_source_positions=200,
+            pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        )  # fmt: skip
+        model = transformers.WhisperModel(config)
+    else:
+        config_class, model_class = {
+            "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model),
+            "hubert": (transformers.HubertConfig, transformers.HubertModel),
+        }[kind.partition("-")[0]]
+        norm = "layer" if kind.endswith("-large") else "group"
+        model = model_class(config_class(**SIZES, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"))
+    model.eval().save_pretrained(folder)
+    return model.eval()
+
+
+def voice(seconds, batch=2):
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(batch, round(seconds * SECOND), generator=generator) * 0.1
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-large", "hubert", "hubert-large"])
+@pytest.mark.parametrize("layer", [None, 1])
+def test_whole_clip_equals_transformers(kind, layer, tmp_path):
+    model = save(kind, tmp_path)
+    encoder = PretrainedAudio(tmp_path, layer=layer, windowed=False)
+    samples = voice(1.5)
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=kind.endswith("-large"))
+    values = extractor(list(samples.numpy()), sampling_rate=SECOND, return_tensors="pt").input_values
+    with torch.no_grad():
+        truth = model(torch.nn.functional.pad(values, (80, 0)), output_hidden_states=True)
+    expected = truth.last_hidden_state if layer is None else truth.hidden_states[layer]
+    found = encoder(samples)
+    assert isinstance(encoder, AudioEncoder) and found.shape == (2, 75, 24) == (
+        2,
+        int(1.5 * encoder.rate),
+        encoder.width,
+    )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_whisper_equals_transformers(tmp_path):
+    model = save("whisper", tmp_path)
+    samples = voice(1.5)
+    extractor = transformers.WhisperFeatureExtractor(feature_size=16, chunk_length=4)
+    mel = extractor([np.asarray(row) for row in samples], sampling_rate=SECOND, return_tensors="pt").input_features
+    with torch.no_grad():
+        expected = model.get_encoder()(mel).last_hidden_state[:, :75]
+    torch.testing.assert_close(PretrainedAudio(tmp_path, windowed=False)(samples), expected, atol=1e-5, rtol=1e-5)
+    assert PretrainedAudio(tmp_path, windowed=False)(voice(9.0)).shape == (2, 450, 24)  # longer than its 4 s
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert-large", "whisper"])
+def test_streamed_equals_whole_in_windows(kind, tmp_path):
+    save(kind, tmp_path)
+    encoder, samples = PretrainedAudio(tmp_path), voice(4.5)
+    whole = encoder(samples)
+    state, parts = encoder.init_state(2), []
+    for piece in samples.split((7_001, 30_000, 5, 34_994), dim=1):
+        tokens, state = encoder.step(piece, state)
+        parts.append(tokens)
+    assert whole.shape == (2, 225, 24)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole[:, :200], atol=1e-6, rtol=1e-6)
+    assert state.samples_BS.shape[1] == 2.5 * SECOND and state.waiting == SECOND / 2
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper"])
+def test_a_window_hears_two_seconds_back_and_nothing_ahead(kind, tmp_path):
+    save(kind, tmp_path)
+    encoder, samples = PretrainedAudio(tmp_path), voice(6.0, batch=1)
+    tokens = encoder(samples)
+    for changed, same in ((slice(5 * SECOND, None), slice(0, 250)), (slice(0, 3 * SECOND), slice(250, None))):
+        other = samples.clone()
+        other[:, changed] = 0
+        torch.testing.assert_close(encoder(other)[:, same], tokens[:, same], atol=1e-6, rtol=1e-6)
+        assert not torch.allclose(encoder(other), tokens)
+    # the first second is a window of its own, as it is in a stream
+    torch.testing.assert_close(tokens[:, :50], PretrainedAudio(tmp_path, windowed=False)(samples[:, :SECOND]))
+
+
+def test_frozen_unless_trainable(tmp_path):
+    save("wav2vec2", tmp_path)
+    frozen, trainable = PretrainedAudio(tmp_path).train(), PretrainedAudio(tmp_path, trainable=True).train()
+    assert not any(p.requires_grad for p in frozen.parameters()) and not frozen.network.training
+    trainable(voice(2.5)).square().mean().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in trainable.parameters())
+
+
+def test_wrong_folders_and_windows_are_told(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no config\.json"):
+        PretrainedAudio(tmp_path)
+    transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1).save_pretrained(tmp_path / "b")
+    with pytest.raises(ValueError, match=r"is a bert; audio encoders are wav2vec2"):
+        PretrainedAudio(tmp_path / "b")
+    save("wav2vec2", tmp_path / "w")
+    with pytest.raises(ValueError, match=r"fresh of 0 s is not whole tokens"):
+        PretrainedAudio(tmp_path / "w", fresh=0)
