@@ -33,6 +33,20 @@ def test_flicker_costs_more_than_the_same_error_held():
     assert reconstruction_loss(flicker, video) > reconstruction_loss(held, video)
 
 
+def test_pace_wants_the_mean_where_absolute_errors_want_the_median():
+    """Of eleven clips that look alike one opens: a guess that opens a little costs less with pace, more without."""
+    still = torch.zeros(1, 5, 3, 16, 16)
+    opens = still.clone()
+    opens[:, 2, :, 6:10, 6:10] = 1.0
+
+    def cost(openness, pace):
+        clips = [still] * 10 + [opens]
+        return sum(reconstruction_loss(opens * openness, clip, edges=0, flicker=0, pace=pace) for clip in clips)
+
+    assert cost(0.0, pace=0.0) < cost(0.1, pace=0.0)
+    assert cost(0.0, pace=1000.0) > cost(0.1, pace=1000.0)
+
+
 def test_the_frame_that_moves_weighs_more_than_those_that_rest():
     video = torch.zeros(1, 9, 3, 16, 16)
     video[:, 4, :, 6:10, 6:10] = 1.0

@@ -1,3 +1,6 @@
+import copy
+import shutil
+
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -8,7 +11,7 @@ from lpm.objective import FlowMatching
 from lpm.train import BaseTraining, PuppetData
 from lpm.train import data as data_module
 from lpm.train.base import trainable
-from lpm.train.encode import encode_corpus
+from lpm.train.encode import codec_hash, encode_corpus
 
 
 @pytest.fixture
@@ -104,6 +107,25 @@ def test_encoding_resumes_and_leaves_nothing_half_written(corpus, codec, tmp_pat
     assert made.keys() == again.keys()
     assert [name for name in made if made[name] != again[name]] == ["val-000000.tar"]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_latents_belong_to_an_encoder_whatever_the_decoder(codec):
+    other = copy.deepcopy(codec)
+    torch.nn.init.normal_(other.decoder.linear[0].weight)
+    assert codec_hash(other) == codec_hash(codec)
+    other.std += 1
+    assert codec_hash(other) != codec_hash(codec)
+
+
+def test_pixels_for_a_codec_need_no_encoding(corpus, codec, tmp_path, monkeypatch):
+    monkeypatch.setattr("lpm.train.data.build_corpus", lambda *_: None)
+    shutil.copytree(corpus / "shards", tmp_path / "shards")
+    data = PuppetData(codec=codec, folder=str(tmp_path), frames=13, batch_size=2, pixels=True)
+    data.prepare_data()
+    for batch in (next(iter(data.train_dataloader())), next(iter(data.val_dataloader()))):
+        assert batch.video_BTCHW.shape == (2, 13, 3, 32, 32) and batch.latents_BTCYX is None
+        assert batch.given_B is None or (batch.given_B == 1).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
 def test_seeds_make_runs_equal(model, puppet_data, tmp_path):

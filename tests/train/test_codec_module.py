@@ -68,6 +68,18 @@ def test_latents_stay_normalised_while_training(tmp_path):
     assert 0.7 < latents.square().mean().sqrt() < 1.3
 
 
+def test_the_decoder_alone_learns_and_latents_stay(tmp_path):
+    video = torch.stack(moving_bars())
+    training = module(encoder=False, pace=10.0, learning_rate=3e-3)
+    training.start_batches = 0
+    training.codec.start_linear(video)
+    codec = training.codec
+    latents, before = codec.encode(video), (codec(video) - video).square().mean()
+    trainer(tmp_path, 60).fit(training, *loaders())
+    assert torch.equal(codec.encode(video), latents)
+    assert (codec(video) - video).square().mean() < before
+
+
 def test_training_starts_from_principal_components():
     codec, video = TinyCodec(channels=4, width=WIDTH, blocks=1), torch.stack(moving_bars())
     before = (codec(video) - video).square().mean()

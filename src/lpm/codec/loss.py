@@ -28,9 +28,14 @@ def importance(video_BTCHW: Tensor, motion: float = 30.0, contrast: float = 4.0)
     return weight / weight.mean()
 
 
-def reconstruction_loss(output_BTCHW: Tensor, video_BTCHW: Tensor, edges: float = 0.5, flicker: float = 1.0) -> Tensor:
+def reconstruction_loss(
+    output_BTCHW: Tensor, video_BTCHW: Tensor, edges: float = 0.5, flicker: float = 1.0, pace: float = 0.0
+) -> Tensor:
     """Return the weighted absolute error plus ``edges`` times that of spatial and ``flicker`` times that of
-    temporal steps.
+    temporal steps, plus ``pace`` times the squared error of temporal steps.
+
+    Where it is unsure whether a mouth opens, the least absolute error keeps it closed, and lips move too little; the
+    least squared error lets it open in part.
     """
     weight = importance(video_BTCHW)
     error = (output_BTCHW - video_BTCHW) * weight
@@ -38,4 +43,6 @@ def reconstruction_loss(output_BTCHW: Tensor, video_BTCHW: Tensor, edges: float 
     loss = loss + edges * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean())
     if video_BTCHW.shape[1] > 1:
         loss = loss + flicker * error.diff(dim=1).abs().mean()
+        steps = (output_BTCHW - video_BTCHW).diff(dim=1).square()
+        loss = loss + pace * (steps * weight[:, 1:].sqrt()).mean()
     return loss

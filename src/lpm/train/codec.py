@@ -40,6 +40,8 @@ class CodecTraining(LightningModule):
         warmup: steps until the peak; half a cosine to 0 follows.
         latent_noise: largest standard deviation of the noise on the latents.
         start_batches: batches whose principal components the codec starts from; 0 starts from ``codec`` as it is.
+        encoder: train both halves; False trains the decoder alone, and latents stay what they were.
+        pace: weight of the squared error of temporal steps, see ``lpm.codec.loss.reconstruction_loss``.
     """
 
     def __init__(
@@ -49,11 +51,15 @@ class CodecTraining(LightningModule):
         warmup: int = 100,
         latent_noise: float = 0.05,
         start_batches: int = 16,
+        encoder: bool = True,
+        pace: float = 0.0,
     ) -> None:
         super().__init__()
         self.codec = TinyCodec() if codec is None else codec
         self.learning_rate, self.warmup = learning_rate, warmup
         self.latent_noise, self.start_batches = latent_noise, start_batches
+        self.encoder, self.pace = encoder, pace
+        self.codec.encoder.requires_grad_(encoder)
 
     def forward(self, video_BTCHW: Tensor) -> Tensor:
         """Return the reconstruction, (B, T, 3, H, W)."""
@@ -72,12 +78,13 @@ class CodecTraining(LightningModule):
         latents = self.codec.encode(video)
         strength = self.latent_noise * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device)
         output = self.codec.decode(latents + strength * torch.randn_like(latents))
-        loss = reconstruction_loss(output, video)
+        loss = reconstruction_loss(output, video, pace=self.pace)
         self.log("train/loss", loss, prog_bar=True)
         return {"loss": loss, "latents": latents.detach()}
 
     def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
-        self.codec.follow(outputs["latents"], rate=max(0.01, 1 / max(1, self.global_step)))
+        if self.encoder:
+            self.codec.follow(outputs["latents"], rate=max(0.01, 1 / max(1, self.global_step)))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         video = video_of(batch)
@@ -90,7 +97,10 @@ class CodecTraining(LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = torch.optim.AdamW(
-            self.codec.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
+            [p for p in self.codec.parameters() if p.requires_grad],
+            lr=self.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=1e-3,
         )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, self.warmup, steps))

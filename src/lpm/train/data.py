@@ -14,6 +14,7 @@ from lpm.data import (
     Latents,
     MemoryClips,
     Pixels,
+    begin,
     begin_or_continue,
     draw_references,
     first_start,
@@ -49,6 +50,7 @@ class PuppetData(LightningDataModule):
         measured_frames: frames of the clips that are generated and measured, 1 + 4k.
         measured_clips: at most so many per set.
         seed: of the order of clips, their windows and references.
+        pixels: training and validation batches hold pixels instead of latents, to train a codec.
         workers: processes that draw and encode the corpus; all cores if None.
     """
 
@@ -65,6 +67,7 @@ class PuppetData(LightningDataModule):
         measured_frames: int = 97,
         measured_clips: int = 32,
         seed: int = 0,
+        pixels: bool = False,
         workers: int | None = None,
     ) -> None:
         super().__init__()
@@ -75,11 +78,12 @@ class PuppetData(LightningDataModule):
         self.measured_frames, self.measured_clips = measured_frames, measured_clips
         self.history, self.lookahead = history, lookahead
         draw = partial(draw_references, body_probability=extra_references, expression_probability=extra_references)
+        self.pixels = pixels
         self.cut = Cut(
             frames,
-            [Latents()],
+            [Pixels() if pixels else Latents()],
             references=draw,
-            beginning=begin_or_continue,
+            beginning=begin if pixels else begin_or_continue,
             history=history,
             lookahead=lookahead,
         )
@@ -94,11 +98,13 @@ class PuppetData(LightningDataModule):
     def prepare_data(self) -> None:
         """Draw and encode what is missing."""
         build_corpus(self.folder, self.corpus, self.workers)
-        encode_corpus(self.codec, self.folder / "shards", self.encoded, self.workers)
+        if not self.pixels:
+            encode_corpus(self.codec, self.folder / "shards", self.encoded, self.workers)
 
     def clips(self, split: str, cut: Cut, **settings: Any) -> MemoryClips:
         """Return the clips of one split of the encoded corpus."""
-        return MemoryClips(list_shards(self.encoded, f"{split}-"), cut, seed=self.seed, **settings)
+        folder = self.folder / "shards" if self.pixels else self.encoded
+        return MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, **settings)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return an endless loader of training batches."""
@@ -111,7 +117,7 @@ class PuppetData(LightningDataModule):
         """Return one pass over held-out identities."""
         cut = Cut(
             self.cut.frames,
-            [Latents()],
+            self.cut.pictures,
             start=first_start,
             references=only_global,
             history=self.history,

@@ -21,9 +21,10 @@ from lpm.train.frames import to_pixels
 
 
 def codec_hash(codec: TinyCodec) -> str:
-    """Return a short hash of the codec's weights: latents of another codec are of no use."""
+    """Return a short hash of what makes latents: those of another encoder are of no use."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(codec.state_dict().items()):
+    parts = {name: tensor for name, tensor in codec.state_dict().items() if not name.startswith("decoder.")}
+    for name, tensor in sorted(parts.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
