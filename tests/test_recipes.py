@@ -1,4 +1,4 @@
-"""Every recipe parses and builds; an overlay does so on top of ``base.yaml``."""
+"""Every recipe parses and builds; an overlay does so on top of the recipe it changes."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ FILES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*
 
 
 def words(name: str) -> list[str]:
-    base = ["--config", str(RECIPES / "base.yaml")] if name.startswith("overlay/") else []
-    return [*base, "--config", str(RECIPES / name)]
+    below = {"overlay/decoder.yaml": "codec.yaml"}.get(name, "base.yaml" if name.startswith("overlay/") else None)
+    return [*(["--config", str(RECIPES / below)] if below else []), "--config", str(RECIPES / name)]
 
 
 def build(name: str, folder: Path) -> LPMCLI:

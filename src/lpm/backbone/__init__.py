@@ -5,6 +5,7 @@ from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.positions import SegmentOffsets
+from lpm.backbone.pretrained import pretrained_dit, save_dit
 from lpm.backbone.sizes import lpm_1b, lpm_17b, puppet, puppet_small, wan, wan_1b, wan_14b
 from lpm.backbone.timing import latent_spans, latent_states
 from lpm.backbone.wan_weights import WanShape, from_wan, to_wan, wan_shape
@@ -25,8 +26,10 @@ __all__ = [
     "latent_states",
     "lpm_1b",
     "lpm_17b",
+    "pretrained_dit",
     "puppet",
     "puppet_small",
+    "save_dit",
     "to_wan",
     "wan",
     "wan_1b",

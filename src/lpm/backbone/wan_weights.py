@@ -197,7 +197,7 @@ def check_keys(expected: set[str], found: set[str], what: str) -> None:
 def to_ours(name: str, part: int, tensor: Tensor, heads: int, channels: int) -> Tensor:
     """Bring one tensor of Wan's into the layout of our tensor ``name``, of which it is the given part."""
     if name == "embed.noisy.weight":
-        return tensor[:, :channels].flatten(1)  # (D, C, 1, p, q) -> (D, C p q)
+        return tensor[:, :channels].flatten(1).clone()  # (D, C, 1, p, q) -> (D, C p q)
     if name.startswith("head.out"):
         return _swap_pixels(tensor, lambda rows: rows.unflatten(0, (-1, channels)).transpose(0, 1))
     if name.endswith("modulation"):

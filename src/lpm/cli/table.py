@@ -14,6 +14,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "check"): ("lpm.data.puppets.command:check", "check shards against the schema"),
     ("generate",): ("lpm.train.generate:generate", "make a video from image, voice and text files"),
     ("weights", "export"): ("lpm.train.checkpoint:export", "write a checkpoint's weights as a folder to share"),
+    ("weights", "convert"): ("lpm.train.weights:convert", "bring Wan2.1's transformer into our layout"),
+    ("weights", "info"): ("lpm.train.weights:info", "say what is in a file or folder of weights"),
     ("doctor",): ("lpm.cli.doctor:doctor", "report versions, devices and optional parts"),
 }
 

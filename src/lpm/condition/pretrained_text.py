@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class PretrainedText(nn.Module):
         if not (folder / "config.json").is_file():
             raise ValueError(f"{root} holds no config.json; give the folder of a text encoder saved by transformers")
         kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
-        classes = {"umt5": UMT5EncoderModel, "t5": T5EncoderModel}
+        classes: dict[str, Any] = {"umt5": UMT5EncoderModel, "t5": T5EncoderModel}
         if kind not in classes:
             raise ValueError(f"{folder} is a {kind}; text encoders are {', '.join(classes)}")
         dtype = torch.bfloat16 if half else torch.float32
