@@ -10,6 +10,7 @@ from lpm.cli.trainer import LPMCLI, cli
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 FILES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
+NEED_WEIGHTS = {"overlay/1b.yaml"}  # built, trained and more in train/test_real_weights.py
 
 
 def words(name: str) -> list[str]:
@@ -29,7 +30,7 @@ def test_recipe_parses(name, capsys):
     assert "class_path" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [name for name in FILES if name not in NEED_WEIGHTS])
 def test_recipe_builds(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     built = build(name, tmp_path)

@@ -8,7 +8,7 @@ and width, ``L`` tokens, ``D`` width, ``A`` audio steps, ``S`` audio samples, ``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:  # the processes that draw puppets know these values' names and need no torch
     from torch import Tensor
@@ -17,6 +17,8 @@ SAMPLE_RATE = 16_000
 STATES = ("speaking", "listening", "idle")
 REFERENCE_KINDS = ("global", "body", "expression")
 REFERENCE_LIMITS = {"global": 1, "body": 4, "expression": 8}
+State = TypeVar("State")
+"""What a stream remembers; every streaming part has a type of its own."""
 
 
 @dataclass
@@ -113,7 +115,7 @@ class Batch:
 
 
 @runtime_checkable
-class Codec(Protocol):
+class Codec(Protocol[State]):
     """Video <-> latent, causal in time: frame 0 alone, then one latent frame per ``stride_t`` frames."""
 
     channels: int
@@ -124,13 +126,25 @@ class Codec(Protocol):
         """Return latents (B, 1 + (T - 1) / stride_t, C, Y, X)."""
         ...
 
+    def encode_frames(self, frames_NCHW: Tensor) -> Tensor:
+        """Return the latent frame (N, C, Y, X) of each picture alone."""
+        ...
+
     def decode(self, latents_BTCYX: Tensor) -> Tensor:
         """Return video (B, 1 + (T - 1) * stride_t, 3, H, W) in [-1, 1]."""
         ...
 
+    def init_decode_state(self, batch: int) -> State:
+        """Return the state before the first latent frame."""
+        ...
+
+    def decode_step(self, latents_BTCYX: Tensor, state: State) -> tuple[Tensor, State]:
+        """Decode the next latent frames; return their video frames and the next state."""
+        ...
+
 
 @runtime_checkable
-class AudioEncoder(Protocol):
+class AudioEncoder(Protocol[State]):
     """Waveform -> tokens, causal: ``forward`` for a whole clip equals ``step`` over its pieces."""
 
     rate: float
@@ -140,11 +154,11 @@ class AudioEncoder(Protocol):
         """Return tokens (B, A, D)."""
         ...
 
-    def init_state(self, batch: int) -> Any:
+    def init_state(self, batch: int) -> State:
         """Return the empty streaming state."""
         ...
 
-    def step(self, samples_BS: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def step(self, samples_BS: Tensor, state: State) -> tuple[Tensor, State]:
         """Encode the next samples; return tokens and the next state."""
         ...
 

@@ -5,27 +5,16 @@ import torch
 
 from lpm.backbone import from_wan, lpm_1b, lpm_17b, to_wan, wan, wan_1b, wan_14b, wan_shape
 from lpm.types import Conditions, TextFeatures
+from tiny_weights import HEAD_WIDTH, HEADS, wan_transformer
 
 diffusers = pytest.importorskip("diffusers")
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers  # noqa: E402
 
-HEADS, HEAD_WIDTH, DEPTH, CHANNELS, TEXT = 2, 16, 2, 4, 24
+DEPTH, CHANNELS, TEXT = 2, 4, 24
 SIZES = {"width": HEADS * HEAD_WIDTH, "depth": DEPTH, "heads": HEADS, "hidden": 40, "channels": CHANNELS}
 
 
-def reference(**settings):
-    torch.manual_seed(0)
-    return diffusers.WanTransformer3DModel(
-        num_attention_heads=HEADS,
-        attention_head_dim=HEAD_WIDTH,
-        in_channels=settings.pop("in_channels", CHANNELS),
-        out_channels=CHANNELS,
-        text_dim=TEXT,
-        ffn_dim=40,
-        freq_dim=32,
-        num_layers=DEPTH,
-        **settings,
-    ).eval()
+reference = wan_transformer
 
 
 def original(tensors):

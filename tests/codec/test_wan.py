@@ -8,18 +8,12 @@ from lpm.codec import WanCodec, wan_codec
 from lpm.codec.wan import DEVIATION, MEAN
 from lpm.codec.wan_weights import pairs, wan_codec_from
 from lpm.types import Codec
+from tiny_weights import wan_autoencoder
 
 diffusers = pytest.importorskip("diffusers")
 from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers  # noqa: E402
 
-
-def reference():
-    torch.manual_seed(0)
-    model = diffusers.AutoencoderKLWan(base_dim=8).eval()
-    for parameter in model.parameters():
-        if parameter.ndim == 1:
-            torch.nn.init.normal_(parameter, std=0.1)
-    return model
+reference = wan_autoencoder
 
 
 def original(model):

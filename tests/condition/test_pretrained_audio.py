@@ -6,31 +6,10 @@ import torch
 
 from lpm.condition import PretrainedAudio
 from lpm.types import AudioEncoder
+from tiny_weights import save_audio
 
 transformers = pytest.importorskip("transformers")
 SECOND = 16_000
-SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-SIZES |= {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
-
-
-def save(kind, folder):
-    torch.manual_seed(0)
-    if kind == "whisper":
-        config = transformers.WhisperConfig(
-            d_model=24, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32, decoder_layers=1,
-            decoder_attention_heads=2, decoder_ffn_dim=32, vocab_size=50, num_mel_bins=16, max_source_positions=200,
-            pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
-        )  # fmt: skip
-        model = transformers.WhisperModel(config)
-    else:
-        config_class, model_class = {
-            "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model),
-            "hubert": (transformers.HubertConfig, transformers.HubertModel),
-        }[kind.partition("-")[0]]
-        norm = "layer" if kind.endswith("-large") else "group"
-        model = model_class(config_class(**SIZES, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"))
-    model.eval().save_pretrained(folder)
-    return model.eval()
 
 
 def voice(seconds, batch=2):
@@ -41,7 +20,7 @@ def voice(seconds, batch=2):
 @pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-large", "hubert", "hubert-large"])
 @pytest.mark.parametrize("layer", [None, 1])
 def test_whole_clip_equals_transformers(kind, layer, tmp_path):
-    model = save(kind, tmp_path)
+    model = save_audio(kind, tmp_path)
     encoder = PretrainedAudio(tmp_path, layer=layer, windowed=False)
     samples = voice(1.5)
     extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=kind.endswith("-large"))
@@ -59,7 +38,7 @@ def test_whole_clip_equals_transformers(kind, layer, tmp_path):
 
 
 def test_whisper_equals_transformers(tmp_path):
-    model = save("whisper", tmp_path)
+    model = save_audio("whisper", tmp_path)
     samples = voice(1.5)
     extractor = transformers.WhisperFeatureExtractor(feature_size=16, chunk_length=4)
     mel = extractor([np.asarray(row) for row in samples], sampling_rate=SECOND, return_tensors="pt").input_features
@@ -71,7 +50,7 @@ def test_whisper_equals_transformers(tmp_path):
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "hubert-large", "whisper"])
 def test_streamed_equals_whole_in_windows(kind, tmp_path):
-    save(kind, tmp_path)
+    save_audio(kind, tmp_path)
     encoder, samples = PretrainedAudio(tmp_path), voice(4.5)
     whole = encoder(samples)
     state, parts = encoder.init_state(2), []
@@ -85,7 +64,7 @@ def test_streamed_equals_whole_in_windows(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "whisper"])
 def test_a_window_hears_two_seconds_back_and_nothing_ahead(kind, tmp_path):
-    save(kind, tmp_path)
+    save_audio(kind, tmp_path)
     encoder, samples = PretrainedAudio(tmp_path), voice(6.0, batch=1)
     tokens = encoder(samples)
     for changed, same in ((slice(5 * SECOND, None), slice(0, 250)), (slice(0, 3 * SECOND), slice(250, None))):
@@ -98,7 +77,7 @@ def test_a_window_hears_two_seconds_back_and_nothing_ahead(kind, tmp_path):
 
 
 def test_frozen_unless_trainable(tmp_path):
-    save("wav2vec2", tmp_path)
+    save_audio("wav2vec2", tmp_path)
     frozen, trainable = PretrainedAudio(tmp_path).train(), PretrainedAudio(tmp_path, trainable=True).train()
     assert not any(p.requires_grad for p in frozen.parameters()) and not frozen.network.training
     trainable(voice(2.5)).square().mean().backward()
@@ -111,6 +90,6 @@ def test_wrong_folders_and_windows_are_told(tmp_path):
     transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1).save_pretrained(tmp_path / "b")
     with pytest.raises(ValueError, match=r"is a bert; audio encoders are wav2vec2"):
         PretrainedAudio(tmp_path / "b")
-    save("wav2vec2", tmp_path / "w")
+    save_audio("wav2vec2", tmp_path / "w")
     with pytest.raises(ValueError, match=r"fresh of 0 s is not whole tokens"):
         PretrainedAudio(tmp_path / "w", fresh=0)

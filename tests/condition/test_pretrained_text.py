@@ -4,36 +4,14 @@ import pytest
 import torch
 
 from lpm.condition import PretrainedText
+from tiny_weights import save_text
 
 transformers = pytest.importorskip("transformers")
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-def save(model_class, config_class, folder, words=None):
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-
-    torch.manual_seed(0)
-    config = config_class(
-        d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=2, vocab_size=64, feed_forward_proj="gated-gelu"
-    )
-    model = model_class(config).eval()
-    model.save_pretrained(folder)
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)] + [(letter, -3.0) for letter in LETTERS]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
-    fast.save_pretrained(words or folder)
-    return model, fast
 
 
 @pytest.mark.parametrize("kind", ["umt5", "t5"])
 def test_tokens_equal_transformers_and_padding_is_zero(kind, tmp_path):
-    classes = {
-        "umt5": (transformers.UMT5EncoderModel, transformers.UMT5Config),
-        "t5": (transformers.T5EncoderModel, transformers.T5Config),
-    }
-    model, tokenizer = save(*classes[kind], tmp_path)
+    model, tokenizer = save_text(kind, tmp_path)
     encoder = PretrainedText(tmp_path, length=20)
     features = encoder(["she nods", "a  smile\n", ""])
     assert features.tokens_BLD.shape == (3, 20, 24) == (3, 20, encoder.width) and features.mask_BL.all()
@@ -46,15 +24,14 @@ def test_tokens_equal_transformers_and_padding_is_zero(kind, tmp_path):
 
 
 def test_a_diffusers_folder_is_understood(tmp_path):
-    classes = (transformers.UMT5EncoderModel, transformers.UMT5Config)
-    save(*classes, tmp_path / "text_encoder", tmp_path / "tokenizer")
+    save_text("umt5", tmp_path / "text_encoder", tmp_path / "tokenizer")
     assert PretrainedText(tmp_path, length=8)(["nod"]).tokens_BLD.shape == (1, 8, 24)
 
 
 def test_long_prompts_and_wrong_folders_are_told(tmp_path):
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         PretrainedText(tmp_path)
-    save(transformers.UMT5EncoderModel, transformers.UMT5Config, tmp_path)
+    save_text("umt5", tmp_path)
     with pytest.raises(ValueError, match="prompt of 12 tokens is above the limit of 8"):
         PretrainedText(tmp_path, length=8)(["nodding so"])
     transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1).save_pretrained(tmp_path / "b")

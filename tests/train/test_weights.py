@@ -9,17 +9,13 @@ from safetensors.torch import load_file
 from lpm.backbone import pretrained_dit
 from lpm.cli import main
 from lpm.types import Conditions, TextFeatures
+from tiny_weights import HEAD_WIDTH, HEADS, wan_transformer
 
-diffusers = pytest.importorskip("diffusers")
-HEADS, WIDTH = 2, 16
+pytest.importorskip("diffusers")
 
 
 def wan(folder, shard="10GB", **settings):
-    torch.manual_seed(0)
-    model = diffusers.WanTransformer3DModel(
-        num_attention_heads=HEADS, attention_head_dim=WIDTH, in_channels=settings.pop("in_channels", 4), out_channels=4,
-        text_dim=24, ffn_dim=40, freq_dim=32, num_layers=2, **settings,
-    ).eval()  # fmt: skip
+    model = wan_transformer(**settings)
     model.save_pretrained(folder, max_shard_size=shard)
     return model
 
@@ -56,7 +52,7 @@ def test_without_audio_and_in_half_precision(tmp_path):
 
 
 def test_the_image_path_is_listed_as_left_out(tmp_path, capsys):
-    wan(tmp_path / "t", in_channels=12, image_dim=12, added_kv_proj_dim=HEADS * WIDTH)
+    wan(tmp_path / "t", in_channels=12, image_dim=12, added_kv_proj_dim=HEADS * HEAD_WIDTH)
     assert main(["weights", "convert", str(tmp_path / "t"), str(tmp_path / "out")]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "image path, left out" in line)
     assert "18" in line  # norms and two layers of the embedding; keys, values and norms of two blocks

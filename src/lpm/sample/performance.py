@@ -6,11 +6,10 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from lpm.codec import TinyCodec
-from lpm.condition import ByteText, LogMelEncoder, audio_features, encode_references
+from lpm.condition import audio_features, encode_references
 from lpm.flow import Coordinates, Prediction
 from lpm.sample.clip import ClipSampler
-from lpm.types import AudioFeatures, Batch, Conditions
+from lpm.types import AudioEncoder, AudioFeatures, Batch, Codec, Conditions, TextEncoder
 
 
 class PerformanceModel(LightningModule):
@@ -29,14 +28,15 @@ class PerformanceModel(LightningModule):
     def __init__(
         self,
         backbone: nn.Module,
-        codec: TinyCodec,
-        text: ByteText,
-        speak: LogMelEncoder,
-        listen: LogMelEncoder,
+        codec: Codec,
+        text: TextEncoder,
+        speak: AudioEncoder,
+        listen: AudioEncoder,
         prediction: Prediction,
         coordinates: Coordinates,
     ) -> None:
         super().__init__()
+        assert isinstance(codec, nn.Module)
         self.backbone, self.codec = backbone, codec.requires_grad_(False).eval()
         self.text, self.speak, self.listen = text, speak, listen
         self.prediction, self.coordinates = prediction, coordinates
@@ -52,7 +52,7 @@ class PerformanceModel(LightningModule):
         return Conditions(
             speak=audio_features(self.speak, batch.speak_BS, batch.history),
             listen=audio_features(self.listen, batch.listen_BS, batch.history),
-            text=self.text(batch.text),
+            text=self.text.forward(batch.text),
             references=encode_references(self.codec.encode, batch.references),
         )
 

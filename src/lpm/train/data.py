@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from lpm.codec import TinyCodec, tiny_codec
+from lpm.codec import tiny_codec
 from lpm.data import (
     Cut,
     Latents,
@@ -24,7 +24,7 @@ from lpm.data import (
 from lpm.data.puppets.build import build_corpus
 from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.train.encode import codec_hash, encode_corpus
-from lpm.types import Batch
+from lpm.types import Batch, Codec
 
 
 def cache_folder() -> Path:
@@ -57,7 +57,7 @@ class PuppetData(LightningDataModule):
     def __init__(
         self,
         corpus: CorpusSpec | None = None,
-        codec: TinyCodec | None = None,
+        codec: Codec | None = None,
         folder: str | None = None,
         frames: int = 33,
         batch_size: int = 16,

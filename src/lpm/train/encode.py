@@ -13,20 +13,21 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
-from lpm.codec import TinyCodec
 from lpm.data import ShardWriter, list_shards, read_shard, read_video, write_index
 from lpm.train.frames import to_pixels
+from lpm.types import Codec
 
 
-def codec_hash(codec: TinyCodec) -> str:
+def codec_hash(codec: Codec) -> str:
     """Return a short hash of what makes latents: those of another encoder are of no use."""
     digest = hashlib.sha256()
+    assert isinstance(codec, nn.Module)
     parts = {name: tensor for name, tensor in codec.state_dict().items() if not name.startswith("decoder.")}
     for name, tensor in sorted(parts.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
@@ -38,7 +39,7 @@ def npy(values: Tensor) -> bytes:
 
 
 @torch.no_grad()
-def encode_sample(codec: TinyCodec, sample: dict[str, bytes]) -> dict[str, bytes]:
+def encode_sample(codec: Codec, sample: dict[str, bytes]) -> dict[str, bytes]:
     """Return a sample's latents: ``latent.npy`` the clip, ``still.npy`` each 4k-th frame alone, ``ref.npy``
     references.
     """
@@ -54,7 +55,7 @@ def encode_sample(codec: TinyCodec, sample: dict[str, bytes]) -> dict[str, bytes
     return encoded
 
 
-def encode_shard(codec: TinyCodec, shard: Path, folder: Path) -> int:
+def encode_shard(codec: Codec, shard: Path, folder: Path) -> int:
     """Write one shard with latents into ``folder`` under the same name, whole or not at all; return its samples."""
     with ShardWriter(folder / f".{shard.stem}", "part", samples_per_shard=1 << 30) as writer:
         for sample in read_shard(shard):
@@ -66,7 +67,7 @@ def encode_shard(codec: TinyCodec, shard: Path, folder: Path) -> int:
     return writer.shards[0].samples
 
 
-def encode_corpus(codec: TinyCodec, shards: Path, folder: Path, workers: int | None = None) -> None:
+def encode_corpus(codec: Codec, shards: Path, folder: Path, workers: int | None = None) -> None:
     """Encode every shard of a corpus that ``folder`` does not hold yet, with a progress bar; then index the folder.
 
     ``workers`` processes of one thread each share the shards, one per core if None.
@@ -75,13 +76,15 @@ def encode_corpus(codec: TinyCodec, shards: Path, folder: Path, workers: int | N
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    encoded = encode_shards(codec.eval(), missing, folder, min(workers or os.cpu_count() or 1, len(missing)))
+    assert isinstance(codec, nn.Module)
+    codec.eval()
+    encoded = encode_shards(codec, missing, folder, min(workers or os.cpu_count() or 1, len(missing)))
     for _ in track(encoded, description="encoding the corpus", total=len(missing)):
         pass
     write_index(folder)
 
 
-def encode_shards(codec: TinyCodec, shards: list[Path], folder: Path, workers: int) -> Iterator[int]:
+def encode_shards(codec: Codec, shards: list[Path], folder: Path, workers: int) -> Iterator[int]:
     """Yield the samples of each shard as it is done."""
     if workers == 1:
         yield from (encode_shard(codec, shard, folder) for shard in shards)

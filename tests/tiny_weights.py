@@ -1,0 +1,76 @@
+"""Tiny random weights of other programs, in the formats in which their large ones come."""
+
+import torch
+
+AUDIO = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+AUDIO |= {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+HEADS, HEAD_WIDTH, LETTERS = 2, 16, "abcdefghijklmnopqrstuvwxyz"
+
+
+def wan_transformer(**settings):
+    """A Wan2.1 transformer of diffusers."""
+    import diffusers
+
+    torch.manual_seed(0)
+    sizes = {"in_channels": 4, "out_channels": 4, "text_dim": 24, "ffn_dim": 40, "freq_dim": 32, "num_layers": 2}
+    heads = {"num_attention_heads": HEADS, "attention_head_dim": HEAD_WIDTH}
+    return diffusers.WanTransformer3DModel(**heads, **sizes | settings).eval()
+
+
+def wan_autoencoder():
+    """Wan2.1's autoencoder of diffusers, with biases and gains that are not 0 and 1."""
+    import diffusers
+
+    torch.manual_seed(0)
+    model = diffusers.AutoencoderKLWan(base_dim=8).eval()
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def save_audio(kind, folder):
+    """Write and return an audio encoder: wav2vec2, hubert (each also as -large) or whisper."""
+    import transformers
+
+    torch.manual_seed(0)
+    if kind == "whisper":
+        config = transformers.WhisperConfig(
+            d_model=24, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32, decoder_layers=1,
+            decoder_attention_heads=2, decoder_ffn_dim=32, vocab_size=50, num_mel_bins=16, max_source_positions=200,
+            pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        )  # fmt: skip
+        model = transformers.WhisperModel(config)
+    else:
+        config_class, model_class = {
+            "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model),
+            "hubert": (transformers.HubertConfig, transformers.HubertModel),
+        }[kind.partition("-")[0]]
+        norm = "layer" if kind.endswith("-large") else "group"
+        model = model_class(config_class(**AUDIO, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"))
+    model.eval().save_pretrained(folder)
+    return model.eval()
+
+
+def save_text(kind, folder, words=None):
+    """Write and return a T5 encoder, umt5 or t5, and its tokenizer (into ``words`` if given)."""
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    model_class, config_class = {
+        "umt5": (transformers.UMT5EncoderModel, transformers.UMT5Config),
+        "t5": (transformers.T5EncoderModel, transformers.T5Config),
+    }[kind]
+    torch.manual_seed(0)
+    config = config_class(
+        d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=2, vocab_size=64, feed_forward_proj="gated-gelu"
+    )
+    model = model_class(config).eval()
+    model.save_pretrained(folder)
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)] + [(letter, -3.0) for letter in LETTERS]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
+    fast.save_pretrained(words or folder)
+    return model, fast

@@ -1,0 +1,47 @@
+"""``overlay/1b.yaml`` from tiny random weights in the true formats: converted, built, trained, saved and performing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from lpm.cli import main
+from lpm.train import PuppetData
+from lpm.train.checkpoint import load_model
+from tiny_weights import save_audio, save_text, wan_autoencoder, wan_transformer
+
+pytest.importorskip("diffusers")
+pytest.importorskip("transformers")
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A working folder with the weights that the overlay names."""
+    monkeypatch.chdir(tmp_path)
+    wan_transformer(in_channels=16, out_channels=16).save_pretrained("wan/transformer")
+    Path("wan/model_index.json").write_text("{}")
+    Path("weights").mkdir()
+    torch.save(wan_autoencoder().state_dict(), "weights/Wan2.1_VAE.pth")
+    save_text("umt5", "weights/umt5-xxl")
+    save_audio("wav2vec2-large", "weights/wav2vec2-large")
+    assert main(["weights", "convert", "wan", "weights/wan-1b", "--audio_width", "24"]) == 0
+    return tmp_path
+
+
+def test_a_model_of_real_weights_trains_and_performs(weights, corpus, monkeypatch):
+    monkeypatch.setattr("lpm.train.data.build_corpus", lambda *_: None)
+    shutil.copytree(corpus / "shards", "corpus/shards")
+    words = ["fit", "--config", str(RECIPES / "base.yaml"), "--config", str(RECIPES / "overlay/1b.yaml")]
+    words += ["--trainer.accelerator=cpu", "--trainer.precision=32", "--trainer.max_steps=2"]
+    words += ["--trainer.val_check_interval=2", "--data.folder=corpus"]
+    words += ["--model.model.text.half=false", "--data.workers=1"]
+    words += ["--data.frames=9", "--data.measured_frames=9", "--data.measured_clips=2"]
+    assert main(words) == 0
+    checkpoint = next(Path("runs/1b").rglob("last.ckpt"))
+    model = load_model(checkpoint)
+    assert model.backbone.speak is not None and not any(p.requires_grad for p in model.text.parameters())
+    data = PuppetData(codec=model.codec, folder="corpus", measured_frames=9)
+    video = model.perform(next(iter(data.performance_loaders()["held_out"])), steps=2)
+    assert video.shape == (2, 9, 3, 32, 32) and torch.isfinite(video).all()
