@@ -54,40 +54,6 @@ def test_rough_history_is_seen_and_not_the_target():
     assert loss.item() == 0
 
 
-class Counting(Spy):
-    """A spy that also remembers its first input."""
-
-    def __init__(self, answer):
-        super().__init__(answer)
-        self.inputs = []
-
-    def forward(self, noisy, t, conditions, fps):
-        self.inputs.append((noisy, t, torch.is_grad_enabled()))
-        return super().forward(noisy, t, conditions, fps)
-
-
-def test_own_history_is_a_guess_from_noise_and_not_the_target():
-    latents, given = moving_latents(), torch.tensor([1, 2, 3, 1])
-    spy = Counting(torch.full_like(latents, 7.0))
-    objective = FlowMatching(PredictClean(), Absolute(), motion=False, floor=1.0, own_history=1.0)
-    loss, _ = objective(spy, latents, Conditions(), FPS, history=given)
-    (drafted, draft_t, draft_grad), (seen, t, grad) = spy.inputs
-    assert (draft_t[:, 0] == 0).all() and (draft_t[:, 1:] > 0).all() and not draft_grad and grad
-    assert torch.equal(drafted[:, 0], latents[:, 0]) and torch.equal(seen[:, 0], latents[:, 0])
-    history = (torch.arange(5) < given[:, None]) & (torch.arange(5) > 0)
-    assert (seen[history] == 7.0).all() and (t[history] == 0).all()
-    made = torch.arange(5) >= given[:, None]
-    torch.testing.assert_close(loss, (7.0 - latents[made]).square().mean())
-
-
-def test_own_history_is_used_in_its_share_of_the_steps():
-    objective, spy = FlowMatching(PredictClean(), Absolute(), own_history=0.5), Counting(moving_latents())
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(200):
-        objective(spy, moving_latents(), Conditions(), FPS, history=2, generator=generator)
-    assert 200 + 75 < len(spy.inputs) < 200 + 125
-
-
 def test_true_answer_has_no_loss():
     latents = moving_latents()
     coordinates = Residual(0.5)

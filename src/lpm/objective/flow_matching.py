@@ -43,8 +43,6 @@ class FlowMatching(nn.Module):
         time_std: logit standard deviation of noise levels.
         history_noise: largest standard deviation of noise on the history after frame 0 that the network sees, so that
             roll-outs may err.
-        own_history: share of the steps whose history after frame 0 is the network's own guess from noise instead of
-            the truth, at the cost of one forward pass more; as in scheduled sampling (Bengio et al. 2015).
     """
 
     def __init__(
@@ -56,7 +54,6 @@ class FlowMatching(nn.Module):
         time_mean: float = 1.0,
         time_std: float = 1.0,
         history_noise: float = 0.0,
-        own_history: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 < floor <= 1:
@@ -64,7 +61,7 @@ class FlowMatching(nn.Module):
         self.prediction, self.coordinates = prediction, coordinates
         self.floor, self.motion = floor, motion
         self.time_mean, self.time_std = time_mean, time_std
-        self.history_noise, self.own_history = history_noise, own_history
+        self.history_noise = history_noise
 
     def forward(
         self,
@@ -90,10 +87,7 @@ class FlowMatching(nn.Module):
         t_B = sample_times(batch, self.time_mean, self.time_std, generator).to(clean)
         t_BT = t_B[:, None] * made_BT
         noise = _normal_like(clean, generator)
-        shown = clean
-        if self.own_history and torch.rand((), generator=generator) < self.own_history:
-            shown = torch.where(_over(made_BT), clean, self._draft(backbone, clean, conditions, fps, generator))
-        noisy = self._roughen(interpolate(shown, noise, t_BT), made_BT, generator)
+        noisy = self._roughen(interpolate(clean, noise, t_BT), made_BT, generator)
         guess = self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
 
         error = (guess - clean).square()
@@ -102,23 +96,6 @@ class FlowMatching(nn.Module):
         loss_BT = error.mean(dim=(2, 3, 4)) * t_B.clamp_min(self.floor)[:, None] ** -2
         loss = loss_BT[made_BT].mean()
         return loss, self.report(loss_BT.detach(), t_B, made_BT, state_BT)
-
-    @torch.no_grad()
-    def _draft(
-        self,
-        backbone: Backbone,
-        clean_BTCYX: Tensor,
-        conditions: Conditions,
-        fps: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """Return what the network makes of all frames after frame 0, from noise."""
-        t_BT = sample_times(len(clean_BTCYX), self.time_mean, self.time_std, generator).to(clean_BTCYX)[:, None]
-        t_BT = t_BT.repeat(1, clean_BTCYX.shape[1])
-        t_BT[:, 0] = 0
-        noisy = interpolate(clean_BTCYX, _normal_like(clean_BTCYX, generator), t_BT)
-        guess = self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
-        return torch.cat([clean_BTCYX[:, :1], guess[:, 1:]], dim=1)
 
     def _roughen(self, noisy_BTCYX: Tensor, made_BT: Tensor, generator: torch.Generator | None) -> Tensor:
         """Disturb the history after frame 0 that the network sees, each row to a degree of its own.
@@ -132,7 +109,7 @@ class FlowMatching(nn.Module):
         rough_BT[:, 0] = False
         degree_B = torch.rand(len(noisy_BTCYX), generator=generator).to(noisy_BTCYX) * self.history_noise
         strength_BT = rough_BT * degree_B[:, None]
-        return noisy_BTCYX + _over(strength_BT) * _normal_like(noisy_BTCYX, generator)
+        return noisy_BTCYX + strength_BT[:, :, None, None, None] * _normal_like(noisy_BTCYX, generator)
 
     @staticmethod
     def report(loss_BT: Tensor, t_B: Tensor, made_BT: Tensor, state_BT: Tensor | None) -> dict[str, Tensor]:
@@ -147,11 +124,6 @@ class FlowMatching(nn.Module):
             for index, name in enumerate(STATES):
                 parts[f"loss_{name}"] = loss_BT[(state_BT == index) & made_BT]
         return {name: values.mean() for name, values in parts.items() if values.numel()}
-
-
-def _over(x_BT: Tensor) -> Tensor:
-    """Return (B, T, 1, 1, 1)."""
-    return x_BT[:, :, None, None, None]
 
 
 def _normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
