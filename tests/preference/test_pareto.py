@@ -64,9 +64,7 @@ def test_units_and_shifts_do_not_matter():
     rng = np.random.default_rng(2)
     for _ in range(TRIALS // 4):
         scores, scale, shift = draw(rng, 4), rng.uniform(0.1, 10, 3), rng.normal(size=3)
-        other = [
-            {name: row[name] * scale[i] + shift[i] for i, name in enumerate(NAMES)} for row in scores
-        ]
+        other = [{name: row[name] * scale[i] + shift[i] for i, name in enumerate(NAMES)} for row in scores]
         wider = {name: TOLERANCES[name] * scale[i] for i, name in enumerate(NAMES)}
         first, second = select(scores, TOLERANCES), select(other, wider)
         assert (first.winner, first.loser, first.reason) == (second.winner, second.loser, second.reason)

@@ -60,7 +60,7 @@ class FlowDPO(nn.Module):
         """
         if winner_BTCYX.shape != loser_BTCYX.shape:
             raise ValueError(
-                f"winner {tuple(winner_BTCYX.shape)} and loser {tuple(loser_BTCYX.shape)} differ; cut both to one window"
+                f"winner {tuple(winner_BTCYX.shape)} and loser {tuple(loser_BTCYX.shape)} differ; cut both alike"
             )
         draw = self.matching.draw(winner_BTCYX, history, generator)
         winner_BT = self.matching.errors(policy, winner_BTCYX, conditions, fps, draw)

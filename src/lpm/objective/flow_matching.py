@@ -100,9 +100,7 @@ class FlowMatching(nn.Module):
         loss_BT = self.errors(backbone, latents_BTCYX, conditions, fps, draw)
         return loss_BT[draw.made_BT].mean(), self.report(loss_BT.detach(), draw.t_B, draw.made_BT, state_BT)
 
-    def draw(
-        self, latents_BTCYX: Tensor, history: int | Tensor = 1, generator: torch.Generator | None = None
-    ) -> Draw:
+    def draw(self, latents_BTCYX: Tensor, history: int | Tensor = 1, generator: torch.Generator | None = None) -> Draw:
         """Draw noise levels and noise for latents of this shape."""
         batch, frames = latents_BTCYX.shape[:2]
         history_B = torch.as_tensor(history).expand(batch)

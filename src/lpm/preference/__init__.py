@@ -1,4 +1,4 @@
-"""Which of several candidates is better: scores per clip, and the pair that is better in something and worse in nothing."""
+"""Which of several candidates is better: scores of a clip, and the pair that is worth learning from."""
 
 from lpm.preference.candidate import Candidate, Scorer, score
 from lpm.preference.pareto import Selection, advantage, select

@@ -1,4 +1,4 @@
-"""Scores of puppets, read from pixels: liveliness and a closed mouth while listening, lips, identity, steady picture."""
+"""Scores of puppets, read from pixels: a lively listener with a closed mouth, lips, identity, a steady picture."""
 
 import torch
 from torch import Tensor

@@ -32,7 +32,8 @@ def load_training(checkpoint: Path | str) -> tuple[BaseTraining | PreferenceTrai
     module = build(content["spec"])
     if not isinstance(module, BaseTraining | PreferenceTraining):
         raise ValueError(
-            f"{path} trains a {type(module).__name__}, not the Base model; give a checkpoint of recipes/base.yaml or recipes/dpo.yaml"
+            f"{path} trains a {type(module).__name__}, not the Base model; give a checkpoint of recipes/base.yaml or "
+            "recipes/dpo.yaml"
         )
     module.load_state_dict(content["state_dict"])
     return module.eval(), content["spec"]

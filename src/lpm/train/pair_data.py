@@ -75,15 +75,23 @@ class PairData(LightningDataModule):
         self.folder = Path(folder or self.corpus_folder / f"pairs-{self.name()}")
         self.batch_size, self.seed, self.workers, self.device = batch_size, seed, workers, device
         self.measured_clips = measured_clips
-        sound = {"history": self.settings.history, "lookahead": self.settings.lookahead}
+        history, lookahead = self.settings.history, self.settings.lookahead
         self.cut = Cut(
             frames,
             [PairLatents()],
             references=all_references,
             beginning=partial(continue_performance, given=given),
-            **sound,
+            history=history,
+            lookahead=lookahead,
         )
-        self.measured = Cut(measured_frames, [Pixels()], start=first_start, references=only_global, **sound)
+        self.measured = Cut(
+            measured_frames,
+            [Pixels()],
+            start=first_start,
+            references=only_global,
+            history=history,
+            lookahead=lookahead,
+        )
         self.place: dict[str, Any] | None = None
         self.train_clips: MemoryClips | None = None
 

@@ -324,6 +324,4 @@ def claim(folder: Path, wanted: dict[str, Any]) -> None:
         raise ValueError(f"{folder} cannot be written ({error.strerror}); choose a folder you own") from error
     changed = [name for name, value in json.loads(json.dumps(wanted)).items() if found.get(name) != value]
     if changed:
-        raise ValueError(
-            f"{folder} holds pairs of other {' and '.join(changed)}; choose another folder, or delete it to make them anew"
-        )
+        raise ValueError(f"{folder} holds pairs of other {' and '.join(changed)}; choose another folder or delete it")

@@ -76,7 +76,9 @@ def score_batch(
         to_uint8(model.perform(batch, steps=steps, chunk=chunk, generator=torch.Generator().manual_seed(seed)))
         for seed in seeds
     ]
-    scored = [[score(scorers, candidate_of(batch, row, video[row])) for video in videos] for row in range(len(batch.keys))]
+    scored = [
+        [score(scorers, candidate_of(batch, row, video[row])) for video in videos] for row in range(len(batch.keys))
+    ]
     return [{name: sum(one[name] for one in clip) / len(clip) for name in clip[0]} for clip in scored]
 
 
