@@ -125,7 +125,7 @@ def test_the_report_compares_before_with_after(model, start, pairs, tmp_path, ca
     found = json.loads((tmp_path / "preference.json").read_text())["held_out"]
     assert found.keys() == {"bright", "end"}
     row = found["bright"]
-    assert row["difference"]["n"] == 2
+    assert row["difference"]["n"] == 2 and row["verdict"] == "too few"
     assert row["difference"]["value"] == pytest.approx(row["after"]["value"] - row["before"]["value"])
     assert row["difference"]["value"] != 0
     assert "held_out" in capsys.readouterr().out

@@ -24,13 +24,14 @@ class FlowDPO(nn.Module):
         matching: the error: noise path, weights and history as in the training of the reference.
         beta: how far the policy may go for the preferences; errors are means over a clip's numbers, so hundreds or
             thousands.
-        weight: of the winner's flow-matching loss.
+        weight: of the winner's flow-matching loss; the other term multiplies an error's gradient by beta / 4 at the
+            start, so a weight of a few tenths of that is felt.
     """
 
-    def __init__(self, matching: FlowMatching, beta: float = 1000.0, weight: float = 1.0) -> None:
+    def __init__(self, matching: FlowMatching, beta: float = 500.0, weight: float = 50.0) -> None:
         super().__init__()
         if not beta > 0 or not weight >= 0:
-            raise ValueError(f"beta of {beta} must be above 0 and weight of {weight} 0 or more; try 1000 and 1")
+            raise ValueError(f"beta of {beta} must be above 0 and weight of {weight} 0 or more; try 500 and 50")
         self.matching, self.beta, self.weight = matching, beta, weight
 
     def forward(

@@ -76,7 +76,7 @@ class PreferenceTraining(LightningModule):
         self,
         model: PerformanceModel,
         objective: FlowDPO,
-        learning_rate: float = 1e-4,
+        learning_rate: float = 5e-5,
         warmup: int = 20,
         weight_decay: float = 0.0,
         start: str | None = None,

@@ -21,6 +21,9 @@ from lpm.train.preference import PreferenceTraining
 from lpm.types import Batch
 
 
+LEAST = 5
+
+
 class Change(NamedTuple):
     """One dimension of score: means before and after, and the mean of the clips' differences, each with its 95 %
     interval; higher is better.
@@ -32,7 +35,11 @@ class Change(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` where the interval of the difference excludes zero, else ``same``."""
+        """``better`` or ``worse`` where the interval of the difference excludes zero, else ``same``; ``too few`` below
+        five clips.
+        """
+        if int(self.difference.n) < LEAST:
+            return "too few"
         if float(self.difference.low) > 0:
             return "better"
         return "worse" if float(self.difference.high) < 0 else "same"
@@ -141,7 +148,7 @@ class PreferenceReport(Callback):
 
 def print_changes(name: str, changes: dict[str, Change]) -> None:
     """Print one table: a row per dimension, value and 95 % interval."""
-    table = Table("score (higher is better)", "clips", "before", "after", "difference", "", title=name)
+    table = Table("score", "clips", "before", "after", "difference", "", title=f"{name} (higher is better)")
     for dimension, row in changes.items():
         cells = [f"{float(e.value):.3f} [{float(e.low):.3f}, {float(e.high):.3f}]" for e in row]
         table.add_row(dimension, str(int(row.difference.n)), *cells, row.verdict)
