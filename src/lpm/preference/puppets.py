@@ -14,7 +14,7 @@ from lpm.metric import (
 from lpm.preference.candidate import Candidate
 from lpm.types import STATES
 
-# half to one and a half deviations between seeds of the shipped weights; thrice that for colour (docs/how/preference.md)
+# measured against the spread between seeds: docs/how/preference.md
 TOLERANCES = {
     "liveliness": 0.05,
     "closed_mouth": 0.001,

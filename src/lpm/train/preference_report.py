@@ -20,7 +20,6 @@ from lpm.train.pairs import candidate_of
 from lpm.train.preference import PreferenceTraining
 from lpm.types import Batch
 
-
 LEAST = 5
 
 
