@@ -97,6 +97,7 @@ class Batch:
         references: identity references.
         truth: per-frame ground truth by control name, each (B, T); empty on real data.
         meta: the samples' ``json`` fields.
+        loser_BTCYX: in pairs of preference, the latents that are not to be like; ``latents_BTCYX`` is the winner.
     """
 
     keys: list[str]
@@ -112,6 +113,7 @@ class Batch:
     truth: dict[str, Tensor] = field(default_factory=dict)
     meta: list[dict[str, Any]] = field(default_factory=list)
     given_B: Tensor | None = None
+    loser_BTCYX: Tensor | None = None
 
 
 @runtime_checkable

@@ -69,12 +69,16 @@ def test_parameter_groups_split_audio_from_the_rest(model):
     assert len(audio) + len(rest) == sum(p.requires_grad for p in model.parameters())
 
 
-def test_resumed_equals_uninterrupted(model, puppet_data, tmp_path):
+@pytest.mark.parametrize("begins", [False, True])
+def test_resumed_equals_uninterrupted(model, puppet_data, tmp_path, begins):
+    weights = tmp_path / "start.ckpt"
+    torch.save({"state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()}}, weights)
     start = {name: value.clone() for name, value in model.state_dict().items()}
 
     def run(steps, resume=None):
         model.load_state_dict(start)
         module = training(model)
+        module.start = str(weights) if begins else None
         module.dropout.rates = dict.fromkeys(module.dropout.rates, 0.0)
         module.objective.forward = deterministic(module.objective)
         trainer(tmp_path, steps).fit(module, datamodule=puppet_data(), ckpt_path=resume, weights_only=False)

@@ -24,6 +24,7 @@ def collate(clips: Sequence[Clip]) -> Batch:
     names = [name for name in clips[0].truth if all(name in clip.truth for clip in clips)]
     video = _stack([clip.video_THWC for clip in clips], "video")
     latents = _stack([clip.latents_TCYX for clip in clips], "latents")
+    losers = _stack([clip.loser_TCYX for clip in clips], "latents of losers")
     return Batch(
         keys=[clip.key for clip in clips],
         fps=rates[0],
@@ -38,6 +39,7 @@ def collate(clips: Sequence[Clip]) -> Batch:
         truth={name: torch.from_numpy(np.stack([clip.truth[name] for clip in clips])) for name in names},
         meta=[clip.meta for clip in clips],
         given_B=torch.tensor([clip.given for clip in clips]),
+        loser_BTCYX=None if losers is None else losers.float(),
     )
 
 

@@ -75,6 +75,32 @@ class Latents:
         return {"latents_TCYX": window, "reference_RCYX": images}
 
 
+class PairLatents:
+    """Cuts the same window from the winner's and the loser's latents of a pair, ``winner.npy`` and ``loser.npy``.
+
+    Both were generated from one first picture, which is latent frame 0: ``anchor`` must be 0 or the window's start 0.
+    """
+
+    fields = ("npy",)
+
+    def __call__(
+        self, sample: Sample, start: int, frames: int, references: Sequence[int], anchor: int
+    ) -> dict[str, np.ndarray]:
+        """Return ``latents_TCYX``, the winner's, ``loser_TCYX`` and ``reference_RCYX``."""
+        first, count = start // STRIDE, 1 + (frames - 1) // STRIDE
+        if anchor:
+            raise ValueError(f"a pair begins with frame 0, not {anchor}; let windows begin by continue_performance")
+        cuts = {}
+        for name, field in (("winner.npy", "latents_TCYX"), ("loser.npy", "loser_TCYX")):
+            latent = _latents(sample, name)
+            if first + count > len(latent):
+                raise SchemaError("latents", f"{name} covers {len(latent)} of {first + count} latent frames; remake it")
+            cuts[field] = np.concatenate([latent[:1], latent[first + 1 : first + count]])
+        rows = list(references)
+        empty = np.zeros((0, *cuts["latents_TCYX"].shape[1:]), cuts["latents_TCYX"].dtype)
+        return {**cuts, "reference_RCYX": _latents(sample, "ref.npy")[rows] if rows else empty}
+
+
 def _latents(sample: Sample, name: str) -> np.ndarray:
     if name not in sample:
         raise SchemaError("no latents", f"{name} is missing; encode the shards with a codec first, or read pixels")

@@ -31,6 +31,7 @@ class Clip:
     sub_kind_R: np.ndarray
     video_THWC: np.ndarray | None = None
     latents_TCYX: np.ndarray | None = None
+    loser_TCYX: np.ndarray | None = None
     reference_RHWC: np.ndarray | None = None
     reference_RCYX: np.ndarray | None = None
     truth: dict[str, np.ndarray] = field(default_factory=dict)
@@ -79,6 +80,11 @@ def begin_or_continue(start: int, rng: np.random.Generator, share: float = 0.5, 
     if rng.random() >= share:
         return Beginning(start)
     return Beginning(STRIDE * int(rng.integers(start // STRIDE + 1)), 1 + int(rng.integers(1, most + 1)))
+
+
+def continue_performance(start: int, rng: np.random.Generator, given: int = 2) -> Beginning:
+    """Continue from the clip's first picture and ``given`` latent frames, as ``PerformanceModel.perform`` does."""
+    return Beginning(0, 1 + given if start else 1)
 
 
 def cut_audio(samples: np.ndarray, start: float, seconds: float) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Flow matching with clean history frames."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,22 @@ def motion_weight(latents_BTCYX: Tensor, low: float = 0.6, high: float = 6.0) ->
     variance = moved.square().mean(dim=(1, 2), keepdim=True)
     mean = variance.mean(dim=(-2, -1), keepdim=True)
     return ((variance + 1e-4) / (mean + 1e-4)).clamp(low, high)
+
+
+class Draw(NamedTuple):
+    """What chance decides of one training step: the same draw may be applied to several clips and networks.
+
+    Attributes:
+        made_BT: which frames the network makes; the others are given.
+        t_B: noise level of the frames that are made.
+        noise_BTCYX: the noise itself.
+        rough_BTCYX: what disturbs the history that the network sees; None for nothing.
+    """
+
+    made_BT: Tensor
+    t_B: Tensor
+    noise_BTCYX: Tensor
+    rough_BTCYX: Tensor | None
 
 
 class FlowMatching(nn.Module):
@@ -78,38 +96,49 @@ class FlowMatching(nn.Module):
         The first ``history`` frames of ``latents_BTCYX``, one number or one per row (B,), are given clean;
         ``state_BT`` is the state of each latent frame, for the report only.
         """
+        draw = self.draw(latents_BTCYX, history, generator)
+        loss_BT = self.errors(backbone, latents_BTCYX, conditions, fps, draw)
+        return loss_BT[draw.made_BT].mean(), self.report(loss_BT.detach(), draw.t_B, draw.made_BT, state_BT)
+
+    def draw(self, latents_BTCYX: Tensor, history: int | Tensor = 1, generator: torch.Generator | None = None) -> Draw:
+        """Draw noise levels and noise for latents of this shape."""
         batch, frames = latents_BTCYX.shape[:2]
         history_B = torch.as_tensor(history).expand(batch)
         if not ((history_B >= 1) & (history_B < frames)).all():
             raise ValueError(f"history of {history} of {frames} latent frames; it must be 1 to {frames - 1}")
         made_BT = (torch.arange(frames) >= history_B.cpu()[:, None]).to(latents_BTCYX.device)
-        clean = self.coordinates.enter(latents_BTCYX)
-        t_B = sample_times(batch, self.time_mean, self.time_std, generator).to(clean)
-        t_BT = t_B[:, None] * made_BT
-        noise = _normal_like(clean, generator)
-        noisy = self._roughen(interpolate(clean, noise, t_BT), made_BT, generator)
-        guess = self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
+        t_B = sample_times(batch, self.time_mean, self.time_std, generator).to(latents_BTCYX)
+        noise = _normal_like(latents_BTCYX, generator)
+        return Draw(made_BT, t_B, noise, self._roughness(noise, made_BT, generator))
 
+    def errors(
+        self, backbone: Backbone, latents_BTCYX: Tensor, conditions: Conditions, fps: float, draw: Draw
+    ) -> Tensor:
+        """Return the weighted squared error of each frame, (B, T); it means something where ``draw.made_BT``."""
+        clean = self.coordinates.enter(latents_BTCYX)
+        t_BT = draw.t_B[:, None] * draw.made_BT
+        noisy = interpolate(clean, draw.noise_BTCYX, t_BT)
+        if draw.rough_BTCYX is not None:
+            noisy = noisy + draw.rough_BTCYX
+        guess = self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
         error = (guess - clean).square()
         if self.motion:
             error = error * motion_weight(latents_BTCYX)
-        loss_BT = error.mean(dim=(2, 3, 4)) * t_B.clamp_min(self.floor)[:, None] ** -2
-        loss = loss_BT[made_BT].mean()
-        return loss, self.report(loss_BT.detach(), t_B, made_BT, state_BT)
+        return error.mean(dim=(2, 3, 4)) * draw.t_B.clamp_min(self.floor)[:, None] ** -2
 
-    def _roughen(self, noisy_BTCYX: Tensor, made_BT: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Disturb the history after frame 0 that the network sees, each row to a degree of its own.
+    def _roughness(self, like_BTCYX: Tensor, made_BT: Tensor, generator: torch.Generator | None) -> Tensor | None:
+        """Draw what disturbs the history after frame 0 that the network sees, each row to a degree of its own.
 
         The target does not change, lest the network learns to retouch pictures; nor does frame 0, which no network
         made.
         """
         if self.history_noise == 0:
-            return noisy_BTCYX
+            return None
         rough_BT = ~made_BT
         rough_BT[:, 0] = False
-        degree_B = torch.rand(len(noisy_BTCYX), generator=generator).to(noisy_BTCYX) * self.history_noise
+        degree_B = torch.rand(len(like_BTCYX), generator=generator).to(like_BTCYX) * self.history_noise
         strength_BT = rough_BT * degree_B[:, None]
-        return noisy_BTCYX + strength_BT[:, :, None, None, None] * _normal_like(noisy_BTCYX, generator)
+        return strength_BT[:, :, None, None, None] * _normal_like(like_BTCYX, generator)
 
     @staticmethod
     def report(loss_BT: Tensor, t_B: Tensor, made_BT: Tensor, state_BT: Tensor | None) -> dict[str, Tensor]:

@@ -90,6 +90,26 @@ class PerformanceModel(LightningModule):
         Returns:
             Video (B, frames, 3, H, W) in [-1, 1], frame 0 as the codec shows it.
         """
+        clip = self.perform_latents(batch, frames, steps, chunk, history, scales, generator)
+        pixels, state = self.codec.decode_step(clip[:, :1], self.codec.init_decode_state(len(clip)))
+        video = [pixels]
+        for piece in clip[:, 1:].split(chunk // self.codec.stride_t, dim=1):
+            pixels, state = self.codec.decode_step(piece, state)
+            video.append(pixels)
+        return torch.cat(video, dim=1).clamp(-1, 1)
+
+    @torch.no_grad()
+    def perform_latents(
+        self,
+        batch: Batch,
+        frames: int | None = None,
+        steps: int = 2,
+        chunk: int = 24,
+        history: int = 2,
+        scales: dict[str, float] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the latents (B, 1 + (frames - 1) / 4, C, Y, X) of what ``perform`` shows."""
         if batch.video_BTCHW is None:
             raise ValueError("performing needs the first frame's pixels; load video, not latents alone")
         frames = frames or batch.video_BTCHW.shape[1]
@@ -103,16 +123,12 @@ class PerformanceModel(LightningModule):
         sampler = ClipSampler(self.prediction, self.coordinates, steps=steps, scales=scales)
         stride = self.codec.stride_t
         clip = self.codec.encode_frames(batch.video_BTCHW[:, 0])[:, None]
-        pixels, state = self.codec.decode_step(clip, self.codec.init_decode_state(len(clip)))
-        video = [pixels]
         while (made := clip.shape[1]) < 1 + (frames - 1) // stride:
             keep = min(history, made - 1)
             more = min(chunk, frames - 1 - stride * (made - 1)) // stride
             heard = shift_audio(conditions, stride * (made - 1 - keep) / batch.fps)
             clip = sampler.extend(self.backbone, clip, keep, more, heard, batch.fps, generator)
-            pixels, state = self.codec.decode_step(clip[:, made:], state)
-            video.append(pixels)
-        return torch.cat(video, dim=1).clamp(-1, 1)
+        return clip
 
 
 def shift_audio(conditions: Conditions, seconds: float) -> Conditions:

@@ -59,7 +59,7 @@ class BaseTraining(LightningModule):
 
     def on_fit_start(self) -> None:
         """Load the weights of ``start``, unless this run is being resumed."""
-        if self.start is not None and self.global_step == 0:
+        if self.start is not None and self.trainer.ckpt_path is None:
             load_weights(self.model, read_weights(self.start))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

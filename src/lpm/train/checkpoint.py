@@ -9,9 +9,10 @@ from lpm.build import build
 from lpm.sample.performance import PerformanceModel
 from lpm.sample.pretrained import load_performance, save_performance
 from lpm.train.base import BaseTraining
+from lpm.train.preference import PreferenceTraining
 
 
-def load_training(checkpoint: Path | str) -> tuple[BaseTraining, dict[str, Any]]:
+def load_training(checkpoint: Path | str) -> tuple[BaseTraining | PreferenceTraining, dict[str, Any]]:
     """Rebuild a training module from the spec in its checkpoint and load its weights; return it and the spec.
 
     Raises:
@@ -29,9 +30,10 @@ def load_training(checkpoint: Path | str) -> tuple[BaseTraining, dict[str, Any]]
     if "spec" not in content:
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
     module = build(content["spec"])
-    if not isinstance(module, BaseTraining):
+    if not isinstance(module, BaseTraining | PreferenceTraining):
         raise ValueError(
-            f"{path} trains a {type(module).__name__}, not the Base model; give a checkpoint of recipes/base.yaml"
+            f"{path} trains a {type(module).__name__}, not the Base model; give a checkpoint of recipes/base.yaml or "
+            "recipes/dpo.yaml"
         )
     module.load_state_dict(content["state_dict"])
     return module.eval(), content["spec"]
@@ -50,7 +52,7 @@ def export(checkpoint: Path, output: Path) -> None:
     Example: lpm weights export runs/base/version_0/checkpoints/last.ckpt weights/mine
 
     Args:
-        checkpoint: a .ckpt of recipes/base.yaml.
+        checkpoint: a .ckpt of recipes/base.yaml or recipes/dpo.yaml.
         output: folder to write.
     """
     module, spec = load_training(checkpoint)

@@ -5,7 +5,7 @@ import io
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -15,17 +15,21 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 
-from lpm.data import ShardWriter, list_shards, read_shard, read_video, write_index
+from lpm.data import Sample, ShardWriter, list_shards, read_shard, read_video, write_index
 from lpm.train.frames import to_pixels
 from lpm.types import Codec
 
 
 def codec_hash(codec: Codec) -> str:
     """Return a short hash of what makes latents: those of another encoder are of no use."""
-    digest = hashlib.sha256()
     assert isinstance(codec, nn.Module)
-    parts = {name: tensor for name, tensor in codec.state_dict().items() if not name.startswith("decoder.")}
-    for name, tensor in sorted(parts.items()):
+    return tensors_hash({name: part for name, part in codec.state_dict().items() if not name.startswith("decoder.")})
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Return a short hash of the names and values of tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
@@ -57,14 +61,23 @@ def encode_sample(codec: Codec, sample: dict[str, bytes]) -> dict[str, bytes]:
 
 def encode_shard(codec: Codec, shard: Path, folder: Path) -> int:
     """Write one shard with latents into ``folder`` under the same name, whole or not at all; return its samples."""
-    with ShardWriter(folder / f".{shard.stem}", "part", samples_per_shard=1 << 30) as writer:
-        for sample in read_shard(shard):
-            plain = {name: value for name, value in sample.items() if name == "__key__" or not name.startswith("__")}
-            writer.write(plain | encode_sample(codec, plain))
-    made = Path(writer.shards[0].path)
-    made.replace(folder / shard.name)
-    shutil.rmtree(made.parent)
-    return writer.shards[0].samples
+    plain = (
+        {name: value for name, value in sample.items() if name == "__key__" or not name.startswith("__")}
+        for sample in read_shard(shard)
+    )
+    return write_shard((sample | encode_sample(codec, sample) for sample in plain), folder / shard.name)
+
+
+def write_shard(samples: Iterable[Sample], path: Path) -> int:
+    """Write one shard, whole or not at all, in place of one of that name; return its samples, 0 for no shard."""
+    work = path.parent / f".{path.stem}"
+    with ShardWriter(work, "part", samples_per_shard=1 << 30) as writer:
+        for sample in samples:
+            writer.write(sample)
+    for made in writer.shards:
+        Path(made.path).replace(path)
+    shutil.rmtree(work)
+    return sum(made.samples for made in writer.shards)
 
 
 def encode_corpus(codec: Codec, shards: Path, folder: Path, workers: int | None = None) -> None:

@@ -1,0 +1,88 @@
+"""Direct preference optimisation of flow matching."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from lpm.objective.flow_matching import Draw, FlowMatching
+from lpm.types import Backbone, Conditions
+
+
+class FlowDPO(nn.Module):
+    """Raise what was preferred above what was not, measured against a frozen reference.
+
+    With e the flow-matching error of a clip under the policy and e_ref under the reference, for winner w and loser l at
+    the same noise and noise level::
+
+        loss = -log sigmoid(-beta / 2 ((e_w - e_w_ref) - (e_l - e_l_ref))) + weight e_w
+
+    The last term, plain flow matching of the winner, holds colours and sharpness where the first alone would let both
+    errors grow. Sources: Wallace et al. 2023, "Diffusion Model Alignment Using Direct Preference Optimization", eq. 14;
+    for flows Liu et al. 2025, "Improving Video Generation with Human Feedback".
+
+    Args:
+        matching: the error: noise path, weights and history as in the training of the reference.
+        beta: how far the policy may go for the preferences; errors are means over a clip's numbers, so hundreds or
+            thousands.
+        weight: of the winner's flow-matching loss; the other term multiplies an error's gradient by beta / 4 at the
+            start, so a weight of a few tenths of that is felt.
+    """
+
+    def __init__(self, matching: FlowMatching, beta: float = 500.0, weight: float = 50.0) -> None:
+        super().__init__()
+        if not beta > 0 or not weight >= 0:
+            raise ValueError(f"beta of {beta} must be above 0 and weight of {weight} 0 or more; try 500 and 50")
+        self.matching, self.beta, self.weight = matching, beta, weight
+
+    def forward(
+        self,
+        policy: Backbone,
+        reference: Backbone,
+        winner_BTCYX: Tensor,
+        loser_BTCYX: Tensor,
+        conditions: Conditions,
+        reference_conditions: Conditions,
+        fps: float,
+        history: int | Tensor = 1,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its parts; nothing is learnt by ``reference``.
+
+        Both clips follow the same conditions, which each network's own encoders have read. ``history`` is as in
+        ``FlowMatching``: each clip is given its own first frames. The parts are
+
+        - ``preference_loss``, ``matching_loss``: the two terms, the second without its weight;
+        - ``accuracy``: share of pairs whose winner has gained more on the reference than the loser, a half for ties;
+        - ``margin``: mean of the logit, beta / 2 times the gain of the winner over that of the loser;
+        - ``winner_change``, ``loser_change``: mean of e - e_ref.
+
+        Raises:
+            ValueError: winner and loser differ in shape.
+        """
+        if winner_BTCYX.shape != loser_BTCYX.shape:
+            raise ValueError(
+                f"winner {tuple(winner_BTCYX.shape)} and loser {tuple(loser_BTCYX.shape)} differ; cut both alike"
+            )
+        draw = self.matching.draw(winner_BTCYX, history, generator)
+        winner_BT = self.matching.errors(policy, winner_BTCYX, conditions, fps, draw)
+        loser_BT = self.matching.errors(policy, loser_BTCYX, conditions, fps, draw)
+        with torch.no_grad():
+            winner_ref_BT = self.matching.errors(reference, winner_BTCYX, reference_conditions, fps, draw)
+            loser_ref_BT = self.matching.errors(reference, loser_BTCYX, reference_conditions, fps, draw)
+        winner_B, loser_B = _of_clip(winner_BT - winner_ref_BT, draw), _of_clip(loser_BT - loser_ref_BT, draw)
+        logit_B = -self.beta / 2 * (winner_B - loser_B)
+        preference, matching = softplus(-logit_B).mean(), winner_BT[draw.made_BT].mean()
+        parts = {
+            "preference_loss": preference,
+            "matching_loss": matching,
+            "accuracy": (logit_B.sign() + 1).mean() / 2,
+            "margin": logit_B.mean(),
+            "winner_change": winner_B.mean(),
+            "loser_change": loser_B.mean(),
+        }
+        return preference + self.weight * matching, {name: part.detach() for name, part in parts.items()}
+
+
+def _of_clip(error_BT: Tensor, draw: Draw) -> Tensor:
+    """Return the mean over the frames that are made, (B,)."""
+    return (error_BT * draw.made_BT).sum(dim=1) / draw.made_BT.sum(dim=1)
