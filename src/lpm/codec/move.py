@@ -7,7 +7,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
-REACH = 16.0
+REACH = 4.0
 """Pixels that one unit of the flow layer's output stands for; it starts at 0, and its weights stay small."""
 
 
