@@ -66,7 +66,7 @@ def test_rare_and_lively_listeners_weigh_more_and_others_one():
     weights = ListenerEmphasis().weights([*neutral, lively, speaker])
     assert weights[9] == 1
     assert weights[8] > 3 * weights[0]
-    assert 0.25 <= weights.min() and weights.max() <= 4
+    assert weights.min() >= 0.25 and weights.max() <= 4
     assert ListenerEmphasis(power=0.0, lively=1.0).weights([*neutral, lively]) == pytest.approx(1)
 
 

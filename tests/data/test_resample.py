@@ -2,7 +2,7 @@
 
 import pytest
 
-from lpm.data import Mixture, Shares, ShardWriter, list_shards, read_shard, resample, tally, tally_table, validate
+from lpm.data import Mixture, ShardWriter, Shares, list_shards, read_shard, resample, tally, tally_table, validate
 
 
 def listener(number, state="listening"):
