@@ -2,11 +2,11 @@
 
     python benchmarks/ablation.py --steps 1100 --seeds 0 1 2
 
-Every variant is the recipe recipes/base/identity.yaml trained from nothing (`reference`) with one change, or the three
-recipes of the curriculum in turn, with as many steps in all. Each is trained on the same corpus and measured on the same
-held-out clips, given the kinds of references that it was trained with. Parameters and FLOPs are those of the backbone in
-one pass over one training clip. A run that is killed goes on where it stopped when it is started again; what is finished
-is not done twice. Trainings lie in --work with the overlay that made them, results in --output.
+Every variant is the recipe recipes/base/identity.yaml trained from nothing (`reference`) with one change, or the
+three recipes of the curriculum in turn, with as many steps in all. Each is trained on the same corpus and measured on
+the same held-out clips, given the kinds of references that it was trained with. Parameters and FLOPs are those of the
+backbone in one pass over one training clip. A run that is killed goes on where it stopped when it is started again;
+what is finished is not done twice. Trainings lie in --work with the overlay that made them, results in --output.
 """
 
 import argparse
@@ -167,12 +167,19 @@ def train(name: str, seed: int, args: argparse.Namespace) -> tuple[Path, float]:
         folder = args.work / name / f"seed{seed}" / stage
         folder.mkdir(parents=True, exist_ok=True)
         settings = overlay(variant, stage, steps, seed, folder, checkpoint, args)
-        (folder / "overlay.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+        keep_settings(folder / "overlay.yaml", yaml.safe_dump(settings, sort_keys=False))
         checkpoint = folder / "last.ckpt"
         if steps_done(checkpoint) < steps:
             fit(stage, folder / "overlay.yaml", checkpoint)
     assert checkpoint is not None
     return checkpoint, time.perf_counter() - begin
+
+
+def keep_settings(path: Path, text: str) -> None:
+    """Write the settings of a training, or make sure that the one to be resumed has the same."""
+    if path.is_file() and path.read_text() != text:
+        sys.exit(f"{path.parent} holds a training with other settings; delete it or give another --work")
+    path.write_text(text)
 
 
 def steps_done(checkpoint: Path) -> int:
@@ -213,6 +220,7 @@ def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     kinds = ("global", *VARIANTS[name].kinds)
     settings = {"measured_frames": args.frames, "measured_kinds": kinds, "measured_clips": 2 * args.held_out}
     data = PuppetData(CorpusSpec(**corpus(args)), batch_size=1, **settings)
+    data.prepare_data()
     report = measure(model, data.performance_loaders()["held_out"], read)
     return {"took_s": took, **cost(model, next(iter(data.val_dataloader()))), **report.as_dict()}
 
