@@ -126,7 +126,7 @@ def overlay(
         "trainer": {
             "max_steps": steps,
             "limit_val_batches": 0,
-            "val_check_interval": 1.0,
+            "val_check_interval": steps,
             "logger": False,
             "default_root_dir": str(folder),
             "callbacks": [
