@@ -79,7 +79,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=97, help="frames of the measured clips, 1 + 4k")
     parser.add_argument("--work", type=Path, default=Path("runs/ablation"), help="folder of the trainings")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/ablation.json"))
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.steps < 10:
+        parser.error(f"{args.steps} steps leave none for some stage of the curriculum; give 10 or more")
+    return args
 
 
 def recipe(stage: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lpm.types import Conditions, References
 Voice = Literal["speak", "listen"]
 VOICES: tuple[Voice, Voice] = ("speak", "listen")
 INTERLEAVED: tuple[tuple[Voice, ...], ...] = (("speak",), ("listen",))
-T = TypeVar("T")
+Stream = TypeVar("Stream")
 
 
 def fine(x: Tensor) -> torch.dtype:
@@ -124,7 +124,7 @@ class DiT(nn.Module):
         mask_BR = references.mask_BR if keep_B is None else references.mask_BR & keep_B.to(latents.device)[:, None]
         return Segment(self.embed.images(latents), positions, torch.zeros_like(times_BR), mask_BR)
 
-    def heard_by(self, block: int, streams: tuple[T | None, T | None]) -> list[T]:
+    def heard_by(self, block: int, streams: tuple[Stream | None, Stream | None]) -> list[Stream]:
         """Return which of (speak, listen) a block hears, in this order, without those that are None."""
         wanted = self.hears[block % len(self.hears)]
         return [stream for name, stream in zip(VOICES, streams, strict=True) if name in wanted and stream is not None]
