@@ -91,8 +91,8 @@ def recipe(stage: str) -> dict[str, Any]:
 
 
 def corpus(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the corpus of the curriculum with the characters asked for."""
-    people = {"identities": args.identities, "val_identities": args.held_out}
+    """Return the corpus of the curriculum with the characters asked for, and little of what is not measured here."""
+    people = {"identities": args.identities, "val_identities": args.held_out, "test_identities": 1, "seen_clips": 1}
     return {**recipe("identity")["data"]["init_args"]["corpus"], **people}
 
 
