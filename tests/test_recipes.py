@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from lightning import LightningModule, Trainer
 
 from lpm.cli import main
 from lpm.cli.trainer import LPMCLI, cli
+from lpm.sample.pretrained import load_weights, own_weights
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 FILES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
@@ -36,3 +38,23 @@ def test_recipe_builds(name, tmp_path, monkeypatch):
     built = build(name, tmp_path)
     assert isinstance(built.model, LightningModule)
     assert isinstance(built.trainer, Trainer)
+
+
+STAGES = ("speak", "listen", "identity")
+
+
+def test_stages_of_the_curriculum_continue_each_other(tmp_path, monkeypatch):
+    """One corpus, one model whose weights fit the next stage, and each begins where the one before ended."""
+    files = [yaml.safe_load((RECIPES / "base" / f"{stage}.yaml").read_text()) for stage in STAGES]
+    ends = [file["trainer"]["default_root_dir"] + "/last.ckpt" for file in files]
+    assert [file["model"]["init_args"]["start"] for file in files] == [None, *ends[:2]]
+    assert files[0]["data"]["init_args"]["corpus"] == files[1]["data"]["init_args"]["corpus"]
+    assert files[1]["data"]["init_args"]["corpus"] == files[2]["data"]["init_args"]["corpus"]
+    assert all(file["model"]["init_args"]["objective"] == files[0]["model"]["init_args"]["objective"] for file in files)
+    monkeypatch.chdir(tmp_path)
+    models = [build(f"base/{stage}.yaml", tmp_path).model for stage in STAGES]
+    for before, after in zip(models, models[1:]):
+        load_weights(after.model, own_weights(before.model))
+    learns = [any(p.requires_grad for p in model.model.backbone.listen.parameters()) for model in models]
+    assert learns == [False, True, True]
+    assert models[2].dropout.rates["references"] == 0

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lpm.backbone import DiT, puppet, puppet_small
+from lpm.backbone import DiT, SegmentOffsets, muted, puppet, puppet_small, wan
+from lpm.build import build
 from lpm.types import AudioFeatures, Conditions, References, TextFeatures
 
 FPS = 24.0
@@ -135,12 +136,46 @@ def test_kinds_of_references_are_told_apart(model):
         assert (model(noisy, t, replace(conditions, references=other), FPS) - output).abs().max() > 1e-6
 
 
-def test_order_of_references_does_not_matter(model):
-    noisy, t, conditions = inputs(references=3)
+def picked(references, rows):
     names = ("kind_BR", "sub_kind_BR", "mask_BR", "latents_BRCYX")
-    flipped = References(**{name: getattr(conditions.references, name).flip(1) for name in names})
-    outputs = [model(noisy, t, replace(conditions, references=r), FPS) for r in (conditions.references, flipped)]
+    return References(**{name: getattr(references, name)[:, rows] for name in names})
+
+
+def all_thirteen():
+    """Conditions of one row with 1 global, 4 body and 8 expression references."""
+    noisy, t, conditions = inputs(batch=1, references=13)
+    kinds = torch.tensor([[0] + [1] * 4 + [2] * 8])
+    sub_kinds = torch.tensor([[0, *range(4), *range(8)]])
+    references = replace(conditions.references, kind_BR=kinds, sub_kind_BR=sub_kinds)
+    return noisy, t, conditions, references
+
+
+@pytest.mark.parametrize("rows", [[0], [0, 3], [0, 1, 2, 3, 4], [0, *range(5, 13)], [12], list(range(13))])
+def test_any_subset_of_references_runs_and_a_masked_one_equals_an_absent_one(model, rows):
+    noisy, t, conditions, references = all_thirteen()
+    masked = replace(references, mask_BR=torch.tensor([[row in rows for row in range(13)]]))
+    seen, left = (model(noisy, t, replace(conditions, references=r), FPS) for r in (masked, picked(references, rows)))
+    torch.testing.assert_close(seen, left)
+    other = model(noisy, t, replace(conditions, references=picked(references, [1, 5])), FPS)
+    assert (seen - other).abs().max() > 1e-6
+
+
+def test_references_with_their_places_may_come_in_any_order(model):
+    noisy, t, conditions, references = all_thirteen()
+    mixed = picked(references, torch.randperm(13, generator=torch.Generator().manual_seed(3)))
+    outputs = [model(noisy, t, replace(conditions, references=r), FPS) for r in (references, mixed)]
     torch.testing.assert_close(*outputs)
+    displaced = replace(mixed, kind_BR=references.kind_BR, sub_kind_BR=references.sub_kind_BR)
+    assert (model(noisy, t, replace(conditions, references=displaced), FPS) - outputs[0]).abs().max() > 1e-6
+
+
+def test_offsets_of_references_matter():
+    outputs = []
+    for offsets in (None, SegmentOffsets(global_=-6.0)):
+        torch.manual_seed(0)
+        network = random_weights(puppet(4, 32, 2, 2, 32, 32, offsets=offsets).double())
+        outputs.append(network(*inputs(), FPS))
+    assert (outputs[0] - outputs[1]).abs().max() > 1e-6
 
 
 def test_noise_level_of_a_frame_matters(model):
@@ -150,11 +185,90 @@ def test_noise_level_of_a_frame_matters(model):
     assert (model(noisy, t, conditions, FPS) - model(noisy, other, conditions, FPS))[:, 2].abs().max() > 1e-6
 
 
-def test_muted_audio_changes_nothing_until_it_is_trained(model):
-    model.zero_audio_()
+def wan_tiny(audio_width: int | None = 32):
+    return wan(width=32, depth=4, heads=2, hidden=48, channels=4, text_width=32, waves=32, audio_width=audio_width)
+
+
+def with_audio_or_without(model):
     noisy, t, conditions = inputs()
     silent = replace(conditions, speak=None, listen=None)
-    torch.testing.assert_close(model(noisy, t, conditions, FPS), model(noisy, t, silent, FPS))
+    return model(noisy, t, conditions, FPS), model(noisy, t, silent, FPS)
+
+
+@pytest.mark.parametrize("make", [lambda: puppet(4, 32, 4, 2, 32, 32), wan_tiny], ids=["puppet", "wan"])
+def test_a_mute_model_equals_the_text_to_video_model_until_it_is_trained(make):
+    torch.manual_seed(0)
+    model = random_weights(make().double())
+    before = with_audio_or_without(model)
+    assert not torch.equal(*before)
+    loud, silent = with_audio_or_without(muted(model))
+    assert torch.equal(loud, silent) and not torch.equal(loud, before[0])
+    (loud - 1).square().sum().backward()
+    torch.optim.SGD(model.parameters(), 1e-3).step()
+    assert not torch.equal(*with_audio_or_without(model))
+
+
+def test_a_mute_model_equals_wan_with_the_same_weights():
+    torch.manual_seed(0)
+    model = muted(random_weights(wan_tiny().double()))
+    text_to_video = wan_tiny(audio_width=None).double()
+    text_to_video.load_state_dict({name: model.state_dict()[name] for name in text_to_video.state_dict()})
+    noisy, t, conditions = inputs()
+    assert torch.equal(model(noisy, t, conditions, FPS), text_to_video(noisy, t, conditions, FPS))
+
+
+def test_a_frozen_voice_stays_mute_while_the_other_learns():
+    torch.manual_seed(0)
+    model = muted(random_weights(puppet(4, 32, 4, 2, 32, 32).double()), frozen=["listen"])
+    noisy, t, conditions = inputs()
+    for _ in range(2):
+        model.zero_grad()
+        (model(noisy, t, conditions, FPS) - 1).square().sum().backward()
+        torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 1e-3).step()
+    output = model(noisy, t, conditions, FPS)
+    assert torch.equal(output, model(noisy, t, replace(conditions, listen=None), FPS))
+    assert not torch.equal(output, model(noisy, t, replace(conditions, speak=None), FPS))
+    still = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    odd = {name for name in model.state_dict() if name.startswith(("blocks.1.cross.audio.", "blocks.3.cross.audio."))}
+    assert still == odd | {name for name in model.state_dict() if name.startswith("listen.")}
+
+
+def test_every_block_may_hear_both_voices_at_twice_the_parameters():
+    torch.manual_seed(0)
+    apart, both = (puppet(4, 32, 2, 2, 32, 32, hears=hears) for hears in (None, [["speak", "listen"]]))
+    audio = [sum(v.numel() for n, v in m.named_parameters() if ".cross.audio." in n) for m in (apart, both)]
+    assert audio[1] == 2 * audio[0] > 0
+    one_block = random_weights(puppet(4, 32, 1, 2, 32, 32, hears=[["speak", "listen"]]).double())
+    for stream in ("speak", "listen"):
+        assert output_gradient(one_block, lambda c: getattr(c, stream).tokens_BAD).abs().max() > 0  # noqa: B023
+    assert [len(both.audio_path(voice)) for voice in ("speak", "listen")] == [3, 3]
+    assert torch.equal(*with_audio_or_without(muted(one_block)))
+    swapped = random_weights(puppet(4, 32, 1, 2, 32, 32, hears=[["listen"]]).double())
+    assert output_gradient(swapped, lambda c: c.speak.tokens_BAD) is None
+
+
+def test_names_of_weights_do_not_tell_how_voices_could_have_been_heard():
+    """Weights saved when each block heard one voice still fit."""
+    names = set(puppet_small().state_dict())
+    assert {"blocks.0.cross.audio.key_value.weight", "blocks.1.cross.audio.out.weight"} <= names
+
+
+@pytest.mark.parametrize("make", ["lpm.backbone.puppet", "lpm.backbone.wan"])
+def test_builders_are_told_offsets_and_voices_in_a_spec(make):
+    sizes = {"width": 32, "depth": 2, "heads": 2, "channels": 4, "text_width": 32, "audio_width": 32}
+    extra = {"hidden": 48} if make.endswith("wan") else {}
+    arguments = {**sizes, **extra, "offsets": {"global_": -5.0}, "hears": [["speak"], ["speak", "listen"]]}
+    network = build({"class_path": make, "init_args": arguments})
+    assert network.offsets == SegmentOffsets(global_=-5.0)
+    assert [len(block.cross.voices) for block in network.blocks] == [1, 2]
+    quiet = build(
+        {
+            "class_path": "lpm.backbone.muted",
+            "init_args": {"network": {"class_path": make, "init_args": arguments}, "frozen": ["listen"]},
+        }
+    )
+    assert not quiet.blocks[0].cross.audio.key_value.weight[32:].any()
+    assert not any(parameter.requires_grad for parameter in quiet.listen.parameters())
 
 
 def test_weights_save_and_load(model, tmp_path):

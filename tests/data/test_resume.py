@@ -5,7 +5,19 @@ from itertools import islice
 import pytest
 import torch
 
-from lpm.data import ClipDataset, Cut, Latents, MemoryClips, Pixels, ShardWriter, first_start, gather_states, loader
+from lpm.data import (
+    ClipDataset,
+    Cut,
+    Latents,
+    MemoryClips,
+    Mixture,
+    Pixels,
+    ShardWriter,
+    Shares,
+    first_start,
+    gather_states,
+    loader,
+)
 
 CUT = Cut(frames=9, pictures=[Latents()], history=0.1)
 ALL = {f"clip{number:03d}" for number in range(13)}
@@ -17,6 +29,13 @@ def streamed(shards, **options):
 
 def in_memory(shards, **options):
     return MemoryClips(shards, CUT, **{"batch_size": 2, "seed": 3, **options})
+
+
+RAMP = Mixture([Shares(3, speaking=1.0), Shares(12, speaking=1.0, listening=1.0)])
+
+
+def in_mixture(folder, **options):
+    return in_memory(folder, mixture=RAMP, **options)
 
 
 def take(dataset, count, workers=0):
@@ -32,10 +51,23 @@ def content(batches):
     return [(batch.keys, [row["start"] for row in batch.meta], batch.references.mask_BR.tolist()) for batch in batches]
 
 
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory, make_sample):
+    """Ten clips that speak, three that listen."""
+    folder = tmp_path_factory.mktemp("varied")
+    with ShardWriter(folder, "train", samples_per_shard=5) as writer:
+        for number in range(13):
+            sample = make_sample(number, fps=12.0)
+            sample["json"]["states"] = [[0, 17, "speaking" if number < 10 else "listening"]]
+            writer.write(sample)
+    return folder
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("make", [streamed, in_memory])
-def test_resumed_equals_uninterrupted(shards, make, workers):
+@pytest.mark.parametrize("make", [streamed, in_memory, in_mixture])
+def test_resumed_equals_uninterrupted(shards, varied, make, workers):
     """16 batches of 2 are more than two epochs of 13 samples; the stop is in the middle of one."""
+    shards = varied if make is in_mixture else shards
     whole = take(make(shards), 16, workers)
     first = make(shards)
     head = take(first, 5, workers)
@@ -82,14 +114,43 @@ def test_memory_ranks_share_each_epoch(shards):
     ]
 
 
-@pytest.mark.parametrize("make", [streamed, in_memory])
-def test_order_is_a_function_of_the_seed(shards, make):
+@pytest.mark.parametrize("make", [streamed, in_memory, in_mixture])
+def test_order_is_a_function_of_the_seed(shards, varied, make):
+    shards = varied if make is in_mixture else shards
     assert content(take(make(shards), 9)) == content(take(make(shards), 9))
     assert content(take(make(shards), 9)) != content(take(make(shards, seed=4), 9))
 
 
 def test_memory_does_not_depend_on_workers(shards):
     assert content(take(in_memory(shards), 9, 0)) == content(take(in_memory(shards), 9, 2))
+
+
+def listening_share(batches):
+    return sum(key >= "clip010" for batch in batches for key in batch.keys) / sum(len(batch.keys) for batch in batches)
+
+
+def test_a_scheduled_mixture_depends_on_the_number_of_the_batch_alone(varied):
+    """Not on workers, on the batches before it, or on how the same batches are split among ranks."""
+    whole = take(in_mixture(varied, batch_size=4), 30)
+    assert content(whole) == content(take(in_mixture(varied, batch_size=4), 30, 2))
+    assert content([in_mixture(varied, batch_size=4).draw(20)]) == content([whole[20]])
+    ranks = [take(in_mixture(varied, rank=rank, world=2), 30) for rank in range(2)]
+    assert [a.keys + b.keys for a, b in zip(*ranks)] == [batch.keys for batch in whole]
+    assert listening_share(whole[:4]) == 0
+    assert 0.1 < listening_share(whole[4:12]) < 0.4
+    assert listening_share(whole[12:]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_draws_are_counted_before_they_are_made(varied):
+    clips = in_mixture(varied, batch_size=4)
+    keys = [key for batch in take(clips, 30) for key in batch.keys]
+    assert clips.count(30).tolist() == [keys.count(f"clip{number:03d}") for number in range(13)]
+
+
+def test_repeats_of_a_clip_are_other_windows(varied):
+    batches = take(in_mixture(varied), 40)
+    starts = {batch.meta[row]["start"] for batch in batches for row, key in enumerate(batch.keys) if key == "clip011"}
+    assert len(starts) > 1
 
 
 @pytest.mark.parametrize("make", [streamed, in_memory])
@@ -186,6 +247,10 @@ def test_state_that_does_not_fit_is_refused(shards, damaged):
         loader(same, 0)
     with pytest.raises(ValueError, match="seed 3"):
         in_memory(shards, seed=9).load_state_dict(in_memory(shards).state_dict())
+    with pytest.raises(ValueError, match=r"mixture None, now it is Mixture"):
+        in_memory(shards, mixture=Mixture([Shares(0, idle=1.0)])).load_state_dict(in_memory(shards).state_dict())
+    before_mixtures = {name: value for name, value in in_memory(shards).state_dict().items() if name != "mixture"}
+    in_memory(shards).load_state_dict(before_mixtures)
     assert gather_states(state) == state
 
 

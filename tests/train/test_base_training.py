@@ -1,11 +1,14 @@
 import copy
+import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
+from lpm.data import ListenerEmphasis, Mixture, Shares
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowMatching
 from lpm.train import BaseTraining, PuppetData
@@ -134,6 +137,41 @@ def test_pixels_for_a_codec_need_no_encoding(corpus, codec, tmp_path, monkeypatc
         assert batch.video_BTCHW.shape == (2, 13, 3, 32, 32) and batch.latents_BTCYX is None
         assert batch.given_B is None or (batch.given_B == 1).all()
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
+
+
+def test_references_beside_the_global_one_are_drawn_by_clip(corpus, codec):
+    rows = [{"kind": "global"}, *({"kind": "body", "sub_kind": view} for view in ("left", "right", "rear"))]
+    settings = {"codec": codec, "folder": str(corpus), "extra_references": 0.3}
+    draws = [PuppetData(**settings).cut.references(rows, np.random.default_rng(seed)) for seed in range(400)]
+    assert np.mean([len(draw) > 1 for draw in draws]) == pytest.approx(0.3, abs=0.06)
+    assert {len(draw) for draw in draws} == {1, 2, 3, 4}
+    faces = PuppetData(**settings, extra_kinds=["expression"])
+    assert {len(faces.cut.references(rows, np.random.default_rng(seed))) for seed in range(99)} == {1}
+
+
+def test_measured_clips_get_the_kinds_of_references_asked_for(corpus, codec):
+    settings = {"codec": codec, "folder": str(corpus), "measured_frames": 33}
+    data = PuppetData(**settings, measured_kinds=["body"])
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(PuppetData, "encoded", property(lambda self: self.folder / "shards"))
+        shown = [next(iter(d.performance_loaders()["held_out"])) for d in (data, PuppetData(**settings))]
+    assert [bool(batch.references.mask_BR.any()) for batch in shown] == [False, True]
+
+
+def test_a_mixture_is_drawn_and_its_plan_is_printed(model, corpus, codec, puppet_data, tmp_path, capsys):
+    """Every clip of this corpus speaks for a turn and listens for less than one."""
+    data = puppet_data()
+    data.mixture = Mixture([Shares(0, speaking=1.0)], ListenerEmphasis())
+    seen = []
+    module = training(model)
+    module.on_train_batch_start = lambda batch, index: seen.extend(batch.keys)
+    trainer(tmp_path, 5).fit(module, datamodule=data)
+    printed = capsys.readouterr().out
+    assert "clips by activity, 5 batches" in printed
+    row = next(line for line in printed.splitlines() if "speaking" in line)
+    assert [int(cell) for cell in re.findall(r"\b\d+\b(?!\.)", row.replace("1.000", ""))] == [6, 10, 6, 0, 4, 2]
+    assert sorted(np.unique(seen, return_counts=True)[1]) == [1, 1, 2, 2, 2, 2]
 
 
 def test_seeds_make_runs_equal(model, puppet_data, tmp_path):

@@ -56,6 +56,22 @@ def test_every_chunk_hears_its_own_time_and_sees_the_first_picture(model, clips,
     assert whole.shape == batch.video_BTCHW.shape
 
 
+def test_references_are_encoded_once_for_all_chunks(model, clips, monkeypatch):
+    batch, encoded, seen = next(iter(clips)), [], []
+    encode = model.codec.encode
+
+    class Spy(torch.nn.Module):
+        def forward(self, noisy, t, conditions, fps):
+            seen.append(conditions.references.latents_BRCYX)
+            return torch.zeros_like(noisy)
+
+    monkeypatch.setattr(model.codec, "encode", lambda video: encoded.append(video.shape) or encode(video))
+    monkeypatch.setattr(model, "backbone", Spy())
+    model.perform(batch, steps=2, chunk=8)
+    assert encoded == [(len(batch.keys) * batch.references.mask_BR.shape[1], 1, 3, 32, 32)]
+    assert len(seen) == 8 and all(latents is seen[0] for latents in seen)
+
+
 def test_report_has_every_source_and_an_interval(model, clips):
     pytest.importorskip("lpm.metric")
     with pytest.raises(ValueError, match="unknown"):

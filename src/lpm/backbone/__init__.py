@@ -6,7 +6,7 @@ from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.positions import SegmentOffsets
 from lpm.backbone.pretrained import pretrained_dit, save_dit
-from lpm.backbone.sizes import lpm_1b, lpm_17b, puppet, puppet_small, wan, wan_1b, wan_14b
+from lpm.backbone.sizes import lpm_1b, lpm_17b, muted, puppet, puppet_small, wan, wan_1b, wan_14b
 from lpm.backbone.timing import latent_spans, latent_states
 from lpm.backbone.wan_weights import WanShape, from_wan, to_wan, wan_shape
 
@@ -26,6 +26,7 @@ __all__ = [
     "latent_states",
     "lpm_1b",
     "lpm_17b",
+    "muted",
     "pretrained_dit",
     "puppet",
     "puppet_small",

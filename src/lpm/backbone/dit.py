@@ -1,10 +1,13 @@
 """The diffusion transformer: Wan2.1's, plus interleaved dual audio and reference tokens."""
 
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpm.backbone.block import Block, MultiModalAttention
+from lpm.backbone.block import Block
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.head import Head
 from lpm.backbone.positions import SegmentOffsets, grid, reference_times
@@ -13,6 +16,11 @@ from lpm.nn import PatchEmbed, TimeEmbed
 from lpm.ops import Attend, make_rotary
 from lpm.types import Conditions, References
 
+Voice = Literal["speak", "listen"]
+VOICES: tuple[Voice, Voice] = ("speak", "listen")
+INTERLEAVED: tuple[tuple[Voice, ...], ...] = (("speak",), ("listen",))
+Stream = TypeVar("Stream")
+
 
 def fine(x: Tensor) -> torch.dtype:
     """Return the precision for positions and noise levels: float32 at least, since half precision blurs their waves."""
@@ -20,7 +28,7 @@ def fine(x: Tensor) -> torch.dtype:
 
 
 class DiT(nn.Module):
-    """Denoiser of latent video: even blocks hear the character's voice, odd blocks the partner's.
+    """Denoiser of latent video: even blocks hear the character's voice, odd blocks the partner's, unless told else.
 
     Frame 0 of the input is the clean first frame (t = 0); more frames may be clean history, also with t = 0.
     Reference pictures follow the video as clean tokens with time positions of their own; they may have any size.
@@ -30,14 +38,16 @@ class DiT(nn.Module):
         depth: blocks.
         heads: attention heads.
         text: reads prompts.
-        speak: window on the character's voice, for even blocks; ``AudioContext`` as in the paper, or ``AudioSummary``;
-            None builds even blocks that hear nothing.
-        listen: window on the partner's voice, for odd blocks; without both it is Wan2.1's text-to-video network.
+        speak: window on the character's voice; ``AudioContext`` as in the paper, or ``AudioSummary``; blocks hear
+            nothing where it is None.
+        listen: window on the partner's voice; without both it is Wan2.1's text-to-video network.
         offsets: time positions of references; None for the defaults.
         attend: attention back end, ``lpm.ops.sdpa`` if None.
         head: tokens -> prediction, ``Head`` or ``MotionHead``; Wan2.1's ``Head`` if None.
         hidden: width inside the feed-forward layers, 4 times the width if None.
         waves: sinusoids that a noise level is embedded with; 256 in Wan2.1.
+        hears: voices that each block hears, repeated over the depth; the paper's interleaving if None.
+            ``[["speak", "listen"]]`` lets every block hear both, at twice the audio parameters.
 
     Source: LPM 1.0, Base LPM; Wan2.1 for the shape of the block.
     """
@@ -55,9 +65,11 @@ class DiT(nn.Module):
         head: nn.Module | None = None,
         hidden: int | None = None,
         waves: int = 64,
+        hears: Sequence[Sequence[Voice]] | None = None,
     ) -> None:
         super().__init__()
         width = embed.width
+        self.hears = [tuple(voices) for voices in (INTERLEAVED if hears is None else hears)]
         self.head_width = width // heads
         self.offsets = offsets or SegmentOffsets()
         self.embed = embed
@@ -67,7 +79,7 @@ class DiT(nn.Module):
         nn.init.zeros_(self.time_modulation.weight)
         nn.init.zeros_(self.time_modulation.bias)
         self.blocks = nn.ModuleList(
-            Block(width, heads, hidden or 4 * width, attend, audio=(listen if i % 2 else speak) is not None)
+            Block(width, heads, hidden or 4 * width, attend, voices=len(self.heard_by(i, (speak, listen))))
             for i in range(depth)
         )
         self.head = head or Head(embed)
@@ -91,8 +103,7 @@ class DiT(nn.Module):
 
         video = segments[0].tokens_BFLD.shape[2] * frames
         for i, block in enumerate(self.blocks):
-            heard = speak if i % 2 == 0 else listen
-            x_BLD = block(x_BLD, time_BS6D, rotation, mask, video, text, heard)
+            x_BLD = block(x_BLD, time_BS6D, rotation, mask, video, text, self.heard_by(i, (speak, listen)))
 
         return self.head(x_BLD[:, :video], self.time(segments[0].t_BF), self.embed, noisy_BTCYX)
 
@@ -113,9 +124,23 @@ class DiT(nn.Module):
         mask_BR = references.mask_BR if keep_B is None else references.mask_BR & keep_B.to(latents.device)[:, None]
         return Segment(self.embed.images(latents), positions, torch.zeros_like(times_BR), mask_BR)
 
+    def heard_by(self, block: int, streams: tuple[Stream | None, Stream | None]) -> list[Stream]:
+        """Return which of (speak, listen) a block hears, in this order, without those that are None."""
+        wanted = self.hears[block % len(self.hears)]
+        return [stream for name, stream in zip(VOICES, streams, strict=True) if name in wanted and stream is not None]
+
+    def audio_path(self, voice: Voice) -> list[nn.Module]:
+        """Return all that reads one voice: its window, and its readers in the blocks."""
+        window = self.speak if voice == "speak" else self.listen
+        path: list[nn.Module] = [] if window is None else [window]
+        for i, block in enumerate(self.blocks):
+            names = self.heard_by(i, (self.speak and "speak", self.listen and "listen"))
+            path += [reader for name, reader in zip(names, block.cross.voices, strict=True) if name == voice]
+        return path
+
     def zero_audio_(self) -> "DiT":
         """Mute both audio paths by zero value projections, the start of the paper's first training stage."""
-        for module in self.modules():
-            if isinstance(module, MultiModalAttention) and module.audio is not None:
-                module.audio.zero_value_()
+        for block in self.blocks:
+            for reader in block.cross.voices:
+                reader.zero_value_()
         return self

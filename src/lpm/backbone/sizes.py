@@ -1,8 +1,11 @@
-"""Named sizes of the DiT, at numbers that a laptop's CPU can train."""
+"""Named sizes of the DiT, and how one begins before it has heard anything."""
+
+from collections.abc import Sequence
 
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
-from lpm.backbone.dit import DiT
+from lpm.backbone.dit import DiT, Voice
 from lpm.backbone.head import MotionHead
+from lpm.backbone.positions import SegmentOffsets
 from lpm.nn import PatchEmbed
 from lpm.ops import Attend
 
@@ -19,12 +22,15 @@ def puppet(
     speak_rate: float = 50.0,
     listen_rate: float = 12.5,
     attend: Attend | None = None,
+    offsets: SegmentOffsets | None = None,
+    hears: Sequence[Sequence[Voice]] | None = None,
 ) -> DiT:
     """Build the default size, about 2.9 M parameters: 36 tokens a latent frame at 96 x 96 pixels.
 
     Lips hear .15 s before and after each latent frame; the listener hears 2.5 s back and .1 s ahead. Each window is
     summarised in ``summary`` tokens (0: the window's own tokens, as in the paper); ``speak_rate`` and ``listen_rate``
-    are the audio encoders' tokens a second.
+    are the audio encoders' tokens a second. ``offsets`` are the time positions of references, ``hears`` the voices that
+    each block hears; both as in ``DiT``.
     """
 
     def window(past: float, future: float, rate: float) -> AudioContext | AudioSummary:
@@ -40,8 +46,10 @@ def puppet(
         text=TextContext(text_width, width),
         speak=window(0.15, 0.15, speak_rate),
         listen=window(2.5, 0.1, listen_rate),
+        offsets=offsets,
         attend=attend,
         head=MotionHead(embed) if anchor else None,
+        hears=hears,
     )
 
 
@@ -79,6 +87,8 @@ def wan(
     waves: int = 256,
     audio_width: int | None = None,
     attend: Attend | None = None,
+    offsets: SegmentOffsets | None = None,
+    hears: Sequence[Sequence[Voice]] | None = None,
 ) -> DiT:
     """Build a DiT of Wan2.1's shape, whose weights ``lpm.backbone.from_wan`` brings; it predicts velocity.
 
@@ -92,6 +102,8 @@ def wan(
         waves: sinusoids of the noise level.
         audio_width: of the audio encoders' tokens; None builds no audio paths: Wan2.1's text-to-video network.
         attend: attention back end, ``lpm.ops.sdpa`` if None.
+        offsets: time positions of references, see ``DiT``.
+        hears: voices that each block hears, see ``DiT``.
     """
 
     def window(past: float, future: float) -> AudioContext | None:
@@ -104,12 +116,27 @@ def wan(
         text=TextContext(text_width, width),
         speak=window(0.15, 0.15),
         listen=window(2.5, 0.1),
+        offsets=offsets,
         attend=attend,
         hidden=hidden,
         waves=waves,
+        hears=hears,
     )
 
 
 def puppet_small(channels: int = 32, audio_width: int = 32, text_width: int = 32, anchor: bool = True) -> DiT:
     """Build the size of fast tests: width 32, two blocks."""
     return puppet(channels, 32, 2, 2, audio_width, text_width, anchor)
+
+
+def muted(network: DiT, frozen: Sequence[Voice] = ()) -> DiT:
+    """Return the network as one that has heard nothing yet: whatever the audio, it equals the text-to-video model.
+
+    The value projections of both voices are zero until training moves them; the paths of ``frozen`` voices are not
+    trained and stay mute (LPM 1.0, first stage of the curriculum).
+    """
+    network.zero_audio_()
+    for voice in frozen:
+        for part in network.audio_path(voice):
+            part.requires_grad_(False)
+    return network

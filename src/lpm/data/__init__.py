@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from lpm.data.audio import check_samples, from_int16, read_audio, to_int16, wav_bytes
     from lpm.data.batch import collate
     from lpm.data.dataset import ClipDataset, gather_states, loader
+    from lpm.data.listening import ListenerEmphasis, Traits, class_weights, listener_traits
     from lpm.data.memory import MemoryClips
+    from lpm.data.mixture import ACTIVITIES, Draws, Emphasis, Mixture, Shares, activity
     from lpm.data.pictures import STRIDE, Latents, PairLatents, Pictures, Pixels
-    from lpm.data.references import all_references, draw_references, kinds
+    from lpm.data.references import all_references, draw_references, kinds, references_of
+    from lpm.data.resample import resample
     from lpm.data.schema import (
         BODY_VIEWS,
         EXPRESSIONS,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     )
     from lpm.data.shards import Shard, ShardWriter, list_shards, pack, read_shard, write_index
     from lpm.data.stages import Counts, apply, check_media, decode, valid
+    from lpm.data.tally import Tally, tally, tally_table
     from lpm.data.video import encode_video, read_video, write_video
     from lpm.data.window import (
         Beginning,
@@ -51,9 +55,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "audio": ["check_samples", "from_int16", "read_audio", "to_int16", "wav_bytes"],
         "batch": ["collate"],
         "dataset": ["ClipDataset", "gather_states", "loader"],
+        "listening": ["ListenerEmphasis", "Traits", "class_weights", "listener_traits"],
         "memory": ["MemoryClips"],
+        "mixture": ["ACTIVITIES", "Draws", "Emphasis", "Mixture", "Shares", "activity"],
         "pictures": ["Latents", "PairLatents", "Pictures", "Pixels", "STRIDE"],
-        "references": ["all_references", "draw_references", "kinds"],
+        "references": ["all_references", "draw_references", "kinds", "references_of"],
+        "resample": ["resample"],
         "schema": [
             "BODY_VIEWS",
             "EXPRESSIONS",
@@ -69,6 +76,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "shards": ["Shard", "ShardWriter", "list_shards", "pack", "read_shard", "write_index"],
         "stages": ["Counts", "apply", "check_media", "decode", "valid"],
+        "tally": ["Tally", "tally", "tally_table"],
         "video": ["encode_video", "read_video", "write_video"],
         "window": [
             "Beginning",

@@ -171,16 +171,15 @@ def resolve_rank(rank: int | None, world: int | None) -> tuple[int, int]:
     return rank, world
 
 
-def own_state(state: dict[str, Any], rank: int, identity: dict[str, int]) -> dict[str, Any]:
+def own_state(state: dict[str, Any], rank: int, identity: dict[str, Any]) -> dict[str, Any]:
     """Return this rank's part of a saved state after checking that it fits the data and settings of now."""
     ranks = {int(number): place for number, place in state["ranks"].items()}
     if rank not in ranks:
         raise ValueError(f"the state holds ranks {sorted(ranks)}, this is rank {rank}; save it with gather_states")
     for name, value in identity.items():
-        if ranks[rank][name] != value:
-            raise ValueError(
-                f"the state was saved with {name} {ranks[rank][name]}, now it is {value}; restore that or start anew"
-            )
+        saved = ranks[rank].get(name, str(None))
+        if saved != value:
+            raise ValueError(f"the state was saved with {name} {saved}, now it is {value}; restore that or start anew")
     return ranks[rank]
 
 

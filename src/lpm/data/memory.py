@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 
 from lpm.data.batch import collate
 from lpm.data.dataset import own_state, resolve_rank
+from lpm.data.mixture import Mixture
 from lpm.data.order import worker_and_workers
 from lpm.data.schema import Sample
 from lpm.data.shards import Shard, list_shards, read_shard
@@ -35,6 +36,8 @@ class MemoryClips(IterableDataset[Batch]):
         shuffle: draw in a new order each epoch; False: in the order on disk.
         repeat: go on for ever; False: end after one epoch.
         rank, world: this process of how many; by default those of torch.distributed or the launcher.
+        mixture: how often clips of each activity are drawn, which may depend on the batch's number; None draws every
+            sample once in an epoch.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class MemoryClips(IterableDataset[Batch]):
         repeat: bool = True,
         rank: int | None = None,
         world: int | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size} is below 1; give 1 or more")
@@ -58,6 +62,9 @@ class MemoryClips(IterableDataset[Batch]):
         self.dropped = counts.dropped
         if not self.samples:
             raise ValueError(f"no usable sample in the shards (dropped: {counts}); repair them or shorten the window")
+
+        self.mixture = mixture
+        self.draws = None if mixture is None else mixture.over(self.samples)
 
     def __len__(self) -> int:
         if self.repeat:
@@ -93,15 +100,26 @@ class MemoryClips(IterableDataset[Batch]):
         """Continue where ``state`` was taken. Raises ValueError when data, seed, batch size or ranks differ."""
         self.step = own_state({"ranks": {0: state}}, 0, self._identity())["step"]
 
-    def _clip(self, number: int) -> Clip:
+    def row(self, number: int) -> int:
+        """Return which sample is number ``number`` of all ranks' draws."""
         epoch, position = divmod(number, len(self.samples))
-        row = position
-        if self.shuffle:
-            row = int(_permutation(self.seed, epoch, len(self.samples))[position])
-        return self.cut(self.samples[row], np.random.default_rng((self.seed, number)))
+        order, offset = _order(self.seed, epoch, len(self.samples))
+        row = int(order[position]) if self.shuffle else position
+        if self.draws is None:
+            return row
+        return self.draws.row(number // (self.world * self.batch_size), (row + offset) / len(self.samples))
 
-    def _identity(self) -> dict[str, int]:
-        return {"seed": self.seed, "world": self.world, "batch_size": self.batch_size, "samples": len(self.samples)}
+    def count(self, batches: int) -> np.ndarray:
+        """Return how often each sample is drawn in the first ``batches`` batches of all ranks, (N,)."""
+        rows = [self.row(number) for number in range(batches * self.world * self.batch_size)]
+        return np.bincount(rows, minlength=len(self.samples))
+
+    def _clip(self, number: int) -> Clip:
+        return self.cut(self.samples[self.row(number)], np.random.default_rng((self.seed, number)))
+
+    def _identity(self) -> dict[str, Any]:
+        numbers = {"seed": self.seed, "world": self.world, "batch_size": self.batch_size, "samples": len(self.samples)}
+        return {**numbers, "mixture": repr(self.mixture)}
 
 
 def load_samples(shards: Sequence[Shard], cut: Cut, counts: Counts) -> list[Sample]:
@@ -120,5 +138,7 @@ def load_samples(shards: Sequence[Shard], cut: Cut, counts: Counts) -> list[Samp
 
 
 @lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(length)
+def _order(seed: int, epoch: int, length: int) -> tuple[np.ndarray, float]:
+    """Return the order of an epoch, and a number in [0, 1) that decides which rare samples are drawn in it."""
+    rng = np.random.default_rng((seed, epoch))
+    return rng.permutation(length), float(rng.random())

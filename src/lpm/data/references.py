@@ -16,25 +16,38 @@ from lpm.types import REFERENCE_KINDS
 def draw_references(
     references: Sequence[dict[str, Any]],
     rng: np.random.Generator,
-    body_probability: float = 0.5,
-    expression_probability: float = 0.5,
+    share: float = 0.3,
+    kinds: Sequence[str] = ("body", "expression"),
 ) -> list[int]:
-    """Draw the rows of ``references`` a training clip sees: global always, each other with its kind's probability.
+    """Draw the rows of ``references`` a training clip sees: the global one always, others in a share of the clips.
 
-    The model so learns to live with any subset.
+    Those clips see a random, non-empty subset of what they have of ``kinds``, so that the model learns to live with any
+    (LPM 1.0, third stage of the curriculum: expressions and body views on 30 % of the clips).
 
     >>> rows = [{"kind": "global"}, {"kind": "body", "sub_kind": "left"}]
-    >>> draw_references(rows, np.random.default_rng(0), body_probability=0.0)
+    >>> draw_references(rows, np.random.default_rng(0), share=0.0)
     [0]
+    >>> draw_references(rows, np.random.default_rng(0), share=1.0)
+    [0, 1]
     """
-    chance = {"global": 1.0, "body": body_probability, "expression": expression_probability}
-    draws = rng.random(len(references))
-    return [index for index, row in enumerate(references) if draws[index] < chance[row["kind"]]]
+    extra = [index for index, row in enumerate(references) if row["kind"] in kinds]
+    chosen = [index for index, row in enumerate(references) if row["kind"] == "global"]
+    if extra and rng.random() < share:
+        number = int(rng.integers(1, len(extra) + 1))
+        chosen += rng.choice(extra, size=number, replace=False).tolist()
+    return sorted(chosen)
 
 
 def all_references(references: Sequence[dict[str, Any]], rng: np.random.Generator) -> list[int]:
     """Take every reference, as validation does."""
     return list(range(len(references)))
+
+
+def references_of(
+    references: Sequence[dict[str, Any]], rng: np.random.Generator, kinds: Sequence[str] = ("global",)
+) -> list[int]:
+    """Take every reference of some kinds, by default the global one alone."""
+    return [index for index, row in enumerate(references) if row["kind"] in kinds]
 
 
 def kinds(references: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

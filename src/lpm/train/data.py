@@ -1,6 +1,7 @@
 """The puppet corpus as a LightningDataModule: drawn once, encoded once, then clips from memory."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,19 @@ from lpm.data import (
     Cut,
     Latents,
     MemoryClips,
+    Mixture,
     Pixels,
     begin_or_continue,
     draw_references,
     first_start,
     list_shards,
     loader,
+    references_of,
 )
 from lpm.data.puppets.build import build_corpus
 from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.train.encode import codec_hash, encode_corpus
+from lpm.train.mixture_table import print_plan
 from lpm.types import Batch, Codec
 
 
@@ -45,12 +49,16 @@ class PuppetData(LightningDataModule):
         batch_size: clips in a batch.
         history: seconds of audio before a clip.
         lookahead: seconds of audio after it.
-        extra_references: probability of each body view and each expression; the global reference is always there.
+        extra_references: share of the clips that see other references beside the global one, which is always there,
+            among those that have any; a random subset each time.
+        extra_kinds: of which kinds these may be.
+        measured_kinds: kinds of references that measured clips are given.
         measured_frames: frames of the clips that are generated and measured, 1 + 4k.
         measured_clips: at most so many per set.
         seed: of the order of clips, their windows and references.
         pixels: training and validation batches hold pixels instead of latents, to train a codec.
         workers: processes that draw and encode the corpus; all cores if None.
+        mixture: how often clips of each activity are drawn; every clip equally often if None.
     """
 
     def __init__(
@@ -62,12 +70,15 @@ class PuppetData(LightningDataModule):
         batch_size: int = 16,
         history: float = 2.6,
         lookahead: float = 0.2,
-        extra_references: float = 0.02,
+        extra_references: float = 0.03,
+        extra_kinds: Sequence[str] = ("body", "expression"),
+        measured_kinds: Sequence[str] = ("global",),
         measured_frames: int = 97,
         measured_clips: int = 32,
         seed: int = 0,
         pixels: bool = False,
         workers: int | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus or CorpusSpec()
@@ -76,12 +87,11 @@ class PuppetData(LightningDataModule):
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.measured_frames, self.measured_clips = measured_frames, measured_clips
         self.history, self.lookahead = history, lookahead
-        draw = partial(draw_references, body_probability=extra_references, expression_probability=extra_references)
-        self.pixels = pixels
+        self.pixels, self.mixture, self.measured_kinds = pixels, mixture, measured_kinds
         self.cut = Cut(
             frames,
             [Pixels() if pixels else Latents()],
-            references=draw,
+            references=partial(draw_references, share=extra_references, kinds=extra_kinds),
             beginning=begin_or_continue,
             history=history,
             lookahead=lookahead,
@@ -106,8 +116,10 @@ class PuppetData(LightningDataModule):
         return MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, **settings)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return an endless loader of training batches."""
-        self.train_clips = self.clips("train", self.cut, batch_size=self.batch_size)
+        """Return an endless loader of training batches; print what a mixture keeps, drops and repeats."""
+        self.train_clips = self.clips("train", self.cut, batch_size=self.batch_size, mixture=self.mixture)
+        if self.mixture is not None and self.trainer is not None:
+            print_plan(self.train_clips, self.trainer)
         if self.place is not None:
             self.train_clips.load_state_dict(self.place)
         return loader(self.train_clips)
@@ -133,7 +145,7 @@ class PuppetData(LightningDataModule):
             self.measured_frames,
             [Pixels()],
             start=first_start,
-            references=only_global,
+            references=partial(references_of, kinds=self.measured_kinds),
             history=self.history,
             lookahead=self.lookahead,
         )
@@ -160,4 +172,4 @@ class PuppetData(LightningDataModule):
 
 def only_global(references: Any, rng: Any) -> list[int]:
     """Take the global reference alone."""
-    return [index for index, row in enumerate(references) if row["kind"] == "global"]
+    return references_of(references, rng)
