@@ -87,9 +87,9 @@ def continue_from_causal(
 ) -> Beginning:
     """Begin or continue, but never continue from the clip's first latent frames: 2 to 5 of them, drawn anew each time.
 
-    Those were encoded with little or no past, unlike what a model continues from later: latents of its own in the
-    middle of a video. A window that starts inside the drop begins a clip instead. Source: LPM 1.0, long video, drops the
-    first 2 to 5 ground-truth latents at random, so that continuation starts from causal latents.
+    Those were encoded with little or no past, unlike what a model continues from later: latents in the middle of a
+    video. A window that starts inside the drop begins a clip instead. Source: LPM 1.0, long video, drops the first 2 to
+    5 ground-truth latents at random, so that continuation starts from causal latents.
     """
     drop = int(rng.integers(least_drop, most_drop + 1))
     if start < STRIDE * drop:
