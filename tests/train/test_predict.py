@@ -61,7 +61,7 @@ def test_a_video_is_written_while_it_is_made(request_, model, tmp_path, monkeypa
 
     monkeypatch.setattr("lpm.train.predict.write_video", spy)
     predict([request_], tmp_path, model)
-    assert [made for _, made in seen] == [0] + [chunk for chunk in (1, 2, 3, 4, 5) for _ in range(8)][:36]
+    assert [made for _, made in seen] == [0, *np.repeat([1, 2, 3, 4, 5], 8)[:36]]
     assert {shape for shape, _ in seen} == {(32, 32, 3)}
 
 
