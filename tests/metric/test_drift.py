@@ -46,7 +46,7 @@ def test_interval_equals_a_bootstrap_written_for_reading():
         metric.update(video, identity=number)
     ours = metric.compute()
     rng, minutes, means = np.random.default_rng(7), (np.arange(10) + 0.5) * 5 / 60, []
-    for _ in range(2000):
+    for _ in range(800):
         drawn = []
         for video in rng.integers(4, size=4):
             rows = np.concatenate([[2 * block, 2 * block + 1] for block in rng.integers(5, size=5)])
@@ -54,32 +54,32 @@ def test_interval_equals_a_bootstrap_written_for_reading():
         means.append(np.mean(drawn))
     low, high = np.quantile(means, [0.025, 0.975])
     assert ours.value == pytest.approx(np.mean([drift(video, 5.0) for video in videos]))
-    assert (ours.high - ours.low) == pytest.approx(high - low, rel=0.1)
+    assert (ours.high - ours.low) == pytest.approx(high - low, rel=0.12)
     assert ours.low == pytest.approx(low, abs=0.1 * (high - low))
     assert int(ours.n) == 4
 
 
 def test_a_score_that_wanders_without_drift_is_seldom_called_a_drift():
     """Where neighbours are alike, points resampled one by one (blocks of one window) promise far too much."""
-    missed = {5.0: 0, 40.0: 0}
-    for seed in range(60):
+    missed = {5.0: 0, 30.0: 0}
+    for seed in range(40):
         for block in missed:
-            metric = Drift(window=5.0, block=block, resamples=200)
-            metric.update(wander(seed, windows=120))
+            metric = Drift(window=5.0, block=block, resamples=100)
+            metric.update(wander(seed, windows=72))
             found = metric.compute()
             missed[block] += not found.low <= 0 <= found.high
-    assert missed[40.0] <= 12 < 24 <= missed[5.0]
+    assert missed[30.0] <= 10 < 16 <= missed[5.0]
 
 
-def test_more_characters_narrow_the_interval():
+def test_videos_of_one_character_say_little_more_than_one_of_them():
     def width(identities):
-        metric = Drift(window=5.0, resamples=500)
-        for seed in range(16):
-            metric.update(wander(seed), identity=seed % identities)
+        metric = Drift(window=5.0)
+        for number in range(24):
+            metric.update(torch.arange(4.0) * (number % 12), identity=number % identities)
         found = metric.compute()
         return found.high - found.low
 
-    assert width(16) < width(2)
+    assert width(12) / width(24) == pytest.approx(2**0.5, rel=0.1)
 
 
 def test_one_block_gives_a_value_without_an_interval():

@@ -48,7 +48,7 @@ class Drift(Metric):
     """Mean over videos of ``drift``, with a 95 % interval over identities and blocks of time.
 
     Each resample draws identities, and of each of their videos as many blocks of ``block`` seconds as it has, at their
-    own times. With one identity the interval is about time alone; without two blocks there is none (NaN).
+    own times. With one identity the interval is about time alone; with one block of it, too, there is none (NaN).
 
     Args:
         window: seconds that one value stands for.
@@ -90,25 +90,38 @@ class Drift(Metric):
         videos = values.split(lengths.tolist())
         slopes_V = torch.stack([drift(video, self.window) for video in videos])
         drawn_RV = torch.stack([self._resampled(video, number) for number, video in enumerate(videos)], dim=1)
-        means_R = _cluster_means(drawn_RV, clusters, self.resamples, self.seed)
+        means_R = _cluster_means(drawn_RV, clusters, self.seed)
         low, high = means_R.nanquantile(0.025), means_R.nanquantile(0.975)
+        if len(clusters.unique()) == 1 and max(map(self._blocks, videos)) < 2:
+            low = high = torch.tensor(float("nan"), dtype=torch.float64)
         return Estimate(slopes_V.mean(), low, high, torch.tensor(len(videos)), torch.tensor(0))
 
     def _resampled(self, video_W: Tensor, number: int) -> Tensor:
-        """Return the slope of every resample of a video's blocks, (resamples,); NaN where there are not two blocks."""
-        block_W = (torch.arange(len(video_W)) * self.window / self.block + 1e-9).long()
-        blocks = int(block_W[-1]) + 1
-        if blocks < 2:
-            return torch.full((self.resamples,), float("nan"), dtype=torch.float64)
-        counts_RK = resample_counts(blocks, self.resamples, seed=self.seed + 1 + number)
-        return theil_sen_resampled(video_W, window_times(len(video_W), self.window), counts_RK[:, block_W])
+        """Return the slope of every resample of a video's blocks, (resamples,)."""
+        counts_RK = resample_counts(self._blocks(video_W), self.resamples, seed=self.seed + 1 + number)
+        counts_RW = counts_RK[:, self._block_of(len(video_W))]
+        return theil_sen_resampled(video_W, window_times(len(video_W), self.window), counts_RW)
+
+    def _blocks(self, video_W: Tensor) -> int:
+        return int(self._block_of(len(video_W))[-1]) + 1
+
+    def _block_of(self, windows: int) -> Tensor:
+        return (torch.arange(windows) * self.window / self.block + 1e-9).long()
 
 
-def _cluster_means(drawn_RV: Tensor, clusters_V: Tensor, resamples: int, seed: int) -> Tensor:
-    """Return the mean over videos of each resample of whole identities, (resamples,)."""
+def _cluster_means(drawn_RV: Tensor, clusters_V: Tensor, seed: int) -> Tensor:
+    """Return the mean over videos of each resample of whole identities, (resamples,).
+
+    An identity that is drawn twice comes with two resamples of its time.
+    """
     names, index_V = clusters_V.unique(return_inverse=True)
-    weights_RV = resample_counts(len(names), resamples, seed)[:, index_V]
-    return (weights_RV * drawn_RV).sum(1) / weights_RV.sum(1)
+    resamples, count = len(drawn_RV), len(names)
+    total_RC = torch.zeros(resamples, count, dtype=torch.float64).index_add_(1, index_V, drawn_RV)
+    videos_C = index_V.bincount(minlength=count).double()
+    generator = torch.Generator().manual_seed(seed)
+    picked = torch.randint(count, (resamples, count), generator=generator)
+    rows = torch.randint(resamples, (resamples, count), generator=generator)
+    return total_RC[rows, picked].sum(1) / videos_C[picked].sum(1)
 
 
 def _joined(state: list[Tensor] | Tensor) -> Tensor:
