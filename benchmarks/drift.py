@@ -4,7 +4,7 @@
 
 Every character performs one conversation from its first frame, with its reference and without (guidance scale 0), in
 pieces that are read and thrown away; the drawn truth is the control. Scores are medians per window; slopes are
-Theil-Sen per minute with 95 % intervals over characters and blocks of 10 s. Curves and strips go beside the output.
+Theil-Sen per minute with 95 % intervals over characters and blocks of time. Curves and strips go beside the output.
 """
 
 import argparse
@@ -56,6 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kind", default="conversation", help="conversation, speak, listen or idle")
     parser.add_argument("--motion", type=float, default=0.25, help="head motion of the truth: 1 is free, 0.25 mild")
     parser.add_argument("--window", type=float, default=5.0, help="seconds of one point of a curve")
+    parser.add_argument("--block", type=float, default=10.0, help="seconds that the bootstrap draws together")
     parser.add_argument("--steps", type=int, help="solver steps; the library's default if absent")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
     parser.add_argument("--history", type=int, default=2, help="latent frames that a chunk goes on from")
@@ -84,7 +85,7 @@ def main() -> None:
                         curves[name][score].append(window_medians(values, spec.fps, args.window).numpy())
                 if first == 0:
                     pictures.append(np.stack(watched[0].pictures))
-    report = Report(len(cast), len(cast) * spec.frames / spec.fps, slopes(curves, args.window))
+    report = Report(len(cast), len(cast) * spec.frames / spec.fps, slopes(curves, args.window, args.block))
     print_report("slope per minute", report)
     write(args, spec, report, curves, time.perf_counter() - start)
     plot(args.output.with_suffix(".png"), curves, report, args.window)
@@ -198,12 +199,12 @@ def watch(pieces: Iterator[np.ndarray], actors: list[Actor], advance: Any) -> li
     return watched
 
 
-def slopes(curves: dict[str, dict[str, list[np.ndarray]]], window: float) -> dict[str, dict[str, Any]]:
+def slopes(curves: dict[str, dict[str, list[np.ndarray]]], window: float, block: float) -> dict[str, dict[str, Any]]:
     """Return the slope per minute of every score and variant, with its interval."""
     found: dict[str, dict[str, Any]] = {score: {} for score in SCORES}
     for name, by_score in curves.items():
         for score, rows in by_score.items():
-            metric = Drift(window)
+            metric = Drift(window, block)
             for number, row in enumerate(rows):
                 metric.update(row, identity=number)
             found[score][name] = metric.compute()
@@ -252,7 +253,9 @@ def plot(path: Path, curves: dict[str, dict[str, list[np.ndarray]]], report: Rep
         for name, colour in COLOURS.items():
             rows = np.stack(curves[name][score])
             minutes, slope = window_times(rows.shape[1], window).numpy(), report.scores[score][name]
-            interval = f"{float(slope.value):+.3g} [{float(slope.low):+.3g}, {float(slope.high):+.3g}] / min"
+            interval = f"{float(slope.value):+.3g} / min"
+            if not math.isnan(slope.low):
+                interval += f" [{float(slope.low):+.3g}, {float(slope.high):+.3g}]"
             axis.plot(minutes, rows.T, color=colour, alpha=0.15, linewidth=0.7)
             axis.plot(minutes, rows.mean(0), color=colour, label=f"{name}: {interval}")
         axis.set(title=label, xlabel="minutes")
