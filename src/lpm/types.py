@@ -68,7 +68,8 @@ class Conditions:
     """Everything that steers a generated clip; None stands for a stream that is absent.
 
     ``keep`` masks (B,) bool say per row whether a stream is kept (False: replaced by the learnt null condition);
-    None keeps all rows.
+    None keeps all rows. ``negative`` is a prompt that guidance of text leads away from, instead of from no prompt;
+    backbones do not read it.
     """
 
     speak: AudioFeatures | None = None
@@ -76,6 +77,15 @@ class Conditions:
     text: TextFeatures | None = None
     references: References | None = None
     keep: dict[str, Tensor] = field(default_factory=dict)
+    negative: TextFeatures | None = None
+
+
+@dataclass
+class Prompt:
+    """What happens from ``start``, in seconds of the video, until the next prompt."""
+
+    start: float
+    text: str
 
 
 @dataclass
@@ -98,6 +108,8 @@ class Batch:
         truth: per-frame ground truth by control name, each (B, T); empty on real data.
         meta: the samples' ``json`` fields.
         loser_BTCYX: in pairs of preference, the latents that are not to be like; ``latents_BTCYX`` is the winner.
+        negative: what guidance of text leads away from, one prompt per row; None for no prompt.
+        prompts: per row, prompts that take over from ``text`` in the course of a long video; None for none.
     """
 
     keys: list[str]
@@ -114,6 +126,8 @@ class Batch:
     meta: list[dict[str, Any]] = field(default_factory=list)
     given_B: Tensor | None = None
     loser_BTCYX: Tensor | None = None
+    negative: list[str] | None = None
+    prompts: list[list[Prompt]] | None = None
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from lpm.data import (
     all_references,
     begin_or_continue,
     collate,
+    continue_from_causal,
     cut_audio,
     draw_references,
     first_start,
@@ -59,6 +60,18 @@ def test_windows_begin_or_continue():
     assert set(begun) == {Beginning(8)}
     assert len(begun) / len(drawn) == pytest.approx(0.5, abs=0.07)
     assert {(b.anchor, b.given) for b in drawn if b.given > 1} == {(a, g) for a in (0, 4, 8) for g in (2, 3)}
+
+
+def test_nothing_continues_from_the_first_latents_of_a_clip():
+    """Starts below the least drop begin, starts at or above the largest do as ``begin_or_continue`` does."""
+    given = {
+        start: [continue_from_causal(4 * start, rng(seed)).given for seed in range(300)] for start in (0, 1, 2, 3, 5, 9)
+    }
+    assert set(given[0]) == set(given[1]) == {1}
+    share = {start: np.mean(np.array(row) > 1) for start, row in given.items()}
+    expected = {2: 0.5 / 4, 3: 0.5 * 2 / 4, 5: 0.5, 9: 0.5}  # a drop of 2, 3, 4 or 5, alike
+    assert {start: share[start] for start in expected} == pytest.approx(expected, abs=0.09)
+    assert {row for row in given[9] if row > 1} == {2, 3}
 
 
 def test_audio_reaches_before_and_after(sample):

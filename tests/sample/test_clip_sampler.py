@@ -66,6 +66,24 @@ def test_continuation_sees_the_first_frame_and_the_last_kept_ones():
     assert ((t == 0) == torch.tensor([True, True, True, False, False, False])).all()
 
 
+def test_frames_made_again_fade_from_old_to_new_after_the_history_before_them():
+    seen = []
+
+    class Ones:
+        def forward(self, noisy, t, conditions, fps):
+            seen.append(noisy)
+            return torch.ones_like(noisy)
+
+    clip = torch.randn(1, 6, 4, 2, 2)
+    sampler = ClipSampler(PredictClean(), Absolute(), steps=1)
+    longer = sampler.extend(Ones(), clip, keep=2, frames=2, conditions=Conditions(), fps=24.0, again=2)
+    assert torch.equal(seen[0][:, :3], clip[:, [0, 2, 3]]) and seen[0].shape[1] == 3 + 2 + 2
+    assert torch.equal(longer[:, :4], clip[:, :4])
+    torch.testing.assert_close(longer[:, 4], clip[:, 4] * 2 / 3 + 1 / 3)
+    torch.testing.assert_close(longer[:, 5], clip[:, 5] / 3 + 2 / 3)
+    assert (longer[:, 6:] == 1).all() and longer.shape[1] == 8
+
+
 @pytest.mark.parametrize("keep", [0, 5])
 def test_continuation_from_nothing_or_more_than_there_is_is_refused(keep):
     with pytest.raises(ValueError, match=f"keep of {keep} latent frames of 4 after the first; it must be 1 to 4"):

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lpm.backbone import puppet_small
-from lpm.sample import guide
+from lpm.flow import Absolute, PredictClean
+from lpm.sample import ClipSampler, guide
 from lpm.types import AudioFeatures, Conditions, References, TextFeatures
 
 
@@ -45,6 +48,64 @@ def test_streams_add_up_as_if_guided_one_by_one(setting):
         keep = {} if stream == "text" else conditions.keep
         expected = expected + (scale - 1) * (full - model(noisy, t, Conditions(**parts, keep=keep), 24.0))
     torch.testing.assert_close(guide(model, noisy, t, conditions, 24.0, scales), expected)
+
+
+class Counter:
+    """The model, with the rows of every call."""
+
+    def __init__(self, model):
+        self.model, self.rows = model, []
+
+    def forward(self, noisy, t, conditions, fps):
+        self.rows.append(len(noisy))
+        return self.model(noisy, t, conditions, fps)
+
+
+@pytest.mark.parametrize("prompt", [1, 5])
+def test_negative_prompt_equals_two_forwards(setting, prompt):
+    """Shorter and longer than the prompt; row 1 hides its prompt, yet leads away from the negative one."""
+    model, noisy, t, conditions = setting
+    mask = torch.ones(2, prompt, dtype=torch.bool)
+    negative = TextFeatures(torch.randn(2, prompt, 32, dtype=torch.float64), mask)
+    full = model(noisy, t, conditions, 24.0)
+    against = model(noisy, t, replace(conditions, text=negative, keep={}), 24.0)
+    silent = model(noisy, t, replace(conditions, speak=None), 24.0)
+    counter = Counter(model)
+    scales = {"text": 3.0, "speak": 2.0}
+    guided = guide(counter, noisy, t, replace(conditions, negative=negative), 24.0, scales)
+    torch.testing.assert_close(guided, full + 2 * (full - against) + (full - silent))
+    assert counter.rows == [6]
+
+
+def test_negative_prompt_without_a_prompt(setting):
+    model, noisy, t, conditions = setting
+    negative, bare = conditions.text, replace(conditions, text=None, keep={})
+    full, against = model(noisy, t, bare, 24.0), model(noisy, t, replace(conditions, keep={}), 24.0)
+    guided = guide(model, noisy, t, replace(bare, negative=negative), 24.0, {"text": 2.0})
+    torch.testing.assert_close(guided, full + (full - against))
+
+
+def test_without_guidance_there_is_one_forward_of_the_batch_and_no_negative(setting):
+    model, noisy, t, conditions = setting
+    counter = Counter(model)
+    given = replace(conditions, negative=conditions.text)
+    assert torch.equal(guide(counter, noisy, t, given, 24.0, {"text": 1.0}), model(noisy, t, conditions, 24.0))
+    assert counter.rows == [2]
+
+
+def test_scale_zero_hides_a_stream_for_nothing(setting):
+    model, noisy, t, conditions = setting
+    counter = Counter(model)
+    hidden = model(noisy, t, replace(conditions, references=None), 24.0)
+    torch.testing.assert_close(guide(counter, noisy, t, conditions, 24.0, {"references": 0.0}), hidden)
+    assert counter.rows == [2]
+
+
+def test_a_negative_prompt_that_would_do_nothing_is_refused(setting):
+    model, noisy, _, conditions = setting
+    sampler = ClipSampler(PredictClean(), Absolute(), scales={"speak": 2.0})
+    with pytest.raises(ValueError, match="without guidance of text; give text a scale"):
+        sampler.sample(model, noisy[:, :1], 3, replace(conditions, negative=conditions.text), 24.0)
 
 
 def test_conditions_of_the_caller_do_not_change(setting):

@@ -1,5 +1,7 @@
 """``lightning predict``: requests in, videos with sound out."""
 
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -9,11 +11,14 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from lpm.data import wav_bytes
-from lpm.sample import base_puppet
+from lpm.data import read_video, wav_bytes
+from lpm.sample import GuidanceInterval, base_puppet
 from lpm.sample.pretrained import own_weights
 from lpm.train import BasePrediction, Request, Requests, WriteVideos
+from lpm.train.generate import generate
+from lpm.train.predict import within
 from lpm.train.request import sound_of, to_batch
+from lpm.types import Prompt
 
 
 @pytest.fixture
@@ -24,8 +29,8 @@ def request_(tmp_path):
     return Request(tmp_path / "face.png", tmp_path / "out.mp4", speak=tmp_path / "voice.wav", text="calm")
 
 
-def predict(requests: list[Request], folder: Path, model) -> None:
-    module = BasePrediction(steps=1, chunk=8)
+def predict(requests: list[Request], folder: Path, model, **settings) -> None:
+    module = BasePrediction(steps=1, chunk=8, **settings)
     module.model = model
     trainer = Trainer(
         accelerator="cpu",
@@ -43,6 +48,80 @@ def test_a_request_becomes_an_mp4_with_sound_of_its_length(request_, model, tmp_
     with av.open(str(tmp_path / "out.mp4")) as video:
         assert {stream.type for stream in video.streams} == {"video", "audio"}
         assert sum(1 for _ in video.decode(video=0)) == 37  # 1.5 s at 24 frames a second, 1 + 4k
+
+
+def test_a_video_is_written_while_it_is_made(request_, model, tmp_path, monkeypatch):
+    """When the encoder gets frame 9, the network has made 2 chunks of 5."""
+    calls, seen, forward = [], [], model.backbone.forward
+    monkeypatch.setattr(model.backbone, "forward", lambda *given: calls.append(given) or forward(*given))
+
+    def spy(path, frames, fps, audio):
+        for frame in frames:
+            seen.append((frame.shape, len(calls)))
+
+    monkeypatch.setattr("lpm.train.predict.write_video", spy)
+    predict([request_], tmp_path, model)
+    assert [made for _, made in seen] == [0, *np.repeat([1, 2, 3, 4, 5], 8)[:36]]
+    assert {shape for shape, _ in seen} == {(32, 32, 3)}
+
+
+def test_every_setting_of_a_request_reaches_the_model(request_, model, tmp_path, monkeypatch):
+    given, perform = {}, model.perform_chunks
+
+    def spy(batch, **settings):
+        given.update(settings, batch=batch)
+        return perform(batch, **settings)
+
+    monkeypatch.setattr(model, "perform_chunks", spy)
+    schedule = GuidanceInterval(0.1, 1.0)
+    asked = replace(request_, negative="loud", prompts=[Prompt(0.5, "laughs")])
+    predict([asked], tmp_path, model, guidance={"text": 2.0}, overlap=1, schedule=schedule)
+    assert (given["scales"], given["overlap"], given["schedule"]) == ({"text": 2.0}, 1, schedule)
+    assert (given["batch"].negative, given["batch"].prompts) == (["loud"], [[Prompt(0.5, "laughs")]])
+    assert (tmp_path / "out.mp4").exists()
+
+
+def test_pieces_are_made_inside_the_precision_of_the_trainer():
+    inside = []
+
+    @contextmanager
+    def context():
+        inside.append(True)
+        yield
+        inside.pop()
+
+    def pieces():
+        for _ in range(2):
+            yield bool(inside)
+
+    assert [(piece, bool(inside)) for piece in within(context, pieces())] == [(True, False)] * 2
+
+
+def test_generate_writes_a_long_video_with_a_timeline(request_, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("lpm.train.generate.base_puppet", lambda: model)
+    (tmp_path / "day.json").write_text('[{"start": 0.5, "text": "laughs"}]')
+    generate(
+        request_.image,
+        tmp_path / "out.mp4",
+        speak=request_.speak,
+        text="calm",
+        negative="loud",
+        prompts=tmp_path / "day.json",
+        size=32,
+        steps=1,
+        chunk=8,
+        overlap=1,
+        guidance={"text": 2.0},
+        schedule=GuidanceInterval(),
+    )
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 37
+
+
+def test_a_negative_prompt_without_guidance_of_text_leaves_nothing(request_, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("lpm.train.generate.base_puppet", lambda: model)
+    with pytest.raises(ValueError, match="give text a scale"):
+        generate(request_.image, tmp_path / "out.mp4", speak=request_.speak, negative="loud", size=32)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["face.png", "voice.wav"]
 
 
 def test_a_bad_request_stops_all_before_the_first_video(request_, model, tmp_path):

@@ -82,6 +82,21 @@ def begin_or_continue(start: int, rng: np.random.Generator, share: float = 0.5, 
     return Beginning(STRIDE * int(rng.integers(start // STRIDE + 1)), 1 + int(rng.integers(1, most + 1)))
 
 
+def continue_from_causal(
+    start: int, rng: np.random.Generator, share: float = 0.5, most: int = 2, least_drop: int = 2, most_drop: int = 5
+) -> Beginning:
+    """Begin or continue, but never continue from the clip's first latent frames: 2 to 5 of them, drawn anew each time.
+
+    Those were encoded with little or no past, unlike what a model continues from later: latents in the middle of a
+    video. A window that starts inside the drop begins a clip instead. Source: LPM 1.0, long video, drops the first 2 to
+    5 ground-truth latents at random, so that continuation starts from causal latents.
+    """
+    drop = int(rng.integers(least_drop, most_drop + 1))
+    if start < STRIDE * drop:
+        return Beginning(start)
+    return begin_or_continue(start, rng, share, most)
+
+
 def continue_performance(start: int, rng: np.random.Generator, given: int = 2) -> Beginning:
     """Continue from the clip's first picture and ``given`` latent frames, as ``PerformanceModel.perform`` does."""
     return Beginning(0, 1 + given if start else 1)
@@ -114,7 +129,7 @@ class Cut:
         fps: when given, samples of another rate are dropped (a batch needs one rate).
         start: chooses the first frame: ``random_start``, ``first_start`` or ``last_start``.
         references: chooses the references: ``draw_references`` or ``all_references``.
-        beginning: chooses how the window begins: ``begin`` or ``begin_or_continue``.
+        beginning: chooses how the window begins: ``begin``, ``begin_or_continue`` or ``continue_from_causal``.
     """
 
     frames: int

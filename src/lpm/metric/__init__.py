@@ -4,6 +4,7 @@ Each metric is a pure function of one clip and a thin ``torchmetrics.Metric`` th
 ``Estimate`` with a 95 % interval clustered by identity.
 """
 
+from lpm.metric.drift import Drift, drift, window_medians, window_times
 from lpm.metric.identity import (
     IdentityDistance,
     IdentityVerification,
@@ -29,7 +30,7 @@ from lpm.metric.picture import (
     sharpness,
     sharpness_drift,
 )
-from lpm.metric.statistics import Estimate, estimate, theil_sen
+from lpm.metric.statistics import Estimate, estimate, theil_sen, theil_sen_resampled
 from lpm.metric.sync import (
     ApertureAgreement,
     AudioVisualOffset,
@@ -46,6 +47,7 @@ __all__ = [
     "AudioVisualOffset",
     "ColourDrift",
     "ContingencyZ",
+    "Drift",
     "EnergyRatio",
     "Estimate",
     "FalseLipMotion",
@@ -60,6 +62,7 @@ __all__ = [
     "colour_drift",
     "contingency",
     "cue_train",
+    "drift",
     "energy_ratio",
     "estimate",
     "false_lip_motion",
@@ -74,6 +77,9 @@ __all__ = [
     "sharpness",
     "sharpness_drift",
     "theil_sen",
+    "theil_sen_resampled",
     "verify",
+    "window_medians",
+    "window_times",
     "zero_lag_sync",
 ]

@@ -100,11 +100,40 @@ def theil_sen(values_T: Tensor, times_T: Tensor) -> Tensor:
             f"a slope needs two or more values with one time each, not {tuple(values_T.shape)} values "
             f"and {tuple(times_T.shape)} times"
         )
+    slopes, _, _ = _pair_slopes(values_T, times_T)
+    return slopes.quantile(0.5)
+
+
+def theil_sen_resampled(values_T: Tensor, times_T: Tensor, counts_RT: Tensor, at_once: int = 64) -> Tensor:
+    """Return the Theil-Sen slope of every resample, (R,) float64, where point i of resample r occurs ``counts[r, i]``
+    times.
+
+    Pairs of copies of one point have no slope and do not count; NaN for a resample of one point alone.
+    """
+    slopes, first, second = _pair_slopes(values_T, times_T)
+    order = slopes.argsort()
+    slopes, first, second = slopes[order], first[order], second[order]
+    medians = [_weighted_median(slopes, some[:, first] * some[:, second]) for some in counts_RT.double().split(at_once)]
+    return torch.cat(medians)
+
+
+def _pair_slopes(values_T: Tensor, times_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the slope of every pair of points, (P,) float64, and the indices of both."""
     if len(values_T) > MAX_POINTS:
         raise ValueError(f"{len(values_T)} points make too many pairs; average them down to {MAX_POINTS} or fewer")
     first, second = torch.triu_indices(len(values_T), len(values_T), offset=1, device=values_T.device)
     run = (times_T[second] - times_T[first]).double()
     if not (run != 0).all():
         raise ValueError("two values share one time; give each its own time")
-    slopes = (values_T[second] - values_T[first]).double() / run
-    return slopes.quantile(0.5)
+    return (values_T[second] - values_T[first]).double() / run, first, second
+
+
+def _weighted_median(ascending_P: Tensor, weights_RP: Tensor) -> Tensor:
+    """Return the median of values that occur ``weights`` times each, the mean of both middle ones if they are even."""
+    reached_RP = weights_RP.cumsum(1)
+    total_R1 = reached_RP[:, -1:]
+    lower, upper = (
+        ascending_P[torch.searchsorted(reached_RP, rank).clamp(max=len(ascending_P) - 1)[:, 0]]
+        for rank in (((total_R1 + 1) / 2).floor(), (total_R1 / 2).floor() + 1)
+    )
+    return torch.where(total_R1[:, 0] > 0, (lower + upper) / 2, float("nan"))

@@ -1,8 +1,10 @@
-"""Classifier-free guidance, one scale per stream."""
+"""Classifier-free guidance, one scale per stream, away from a null condition or from a negative prompt."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lpm.types import AudioFeatures, Backbone, Conditions, References, TextFeatures
@@ -15,21 +17,59 @@ def guide(
 ) -> Tensor:
     """Return ``full + sum over streams (scale - 1) (full - without the stream)`` from one batched forward.
 
-    Scale 1 leaves a stream as it is, and costs nothing. Linear, so it may guide velocity or clean predictions alike.
-    Source: Ho and Salimans 2022; LPM 1.0 guides text and each audio stream.
+    Scale 1 leaves a stream as it is, and costs nothing; one stream of scale 0 is hidden, at no cost either. Where
+    ``conditions`` has a negative prompt, "without text" reads that prompt. Linear, so it may guide velocity or clean
+    predictions alike. Source: Ho and Salimans 2022; LPM 1.0 guides text and each audio stream.
     """
     unknown = set(scales) - set(STREAMS)
     if unknown:
         raise ValueError(f"guidance of unknown stream {sorted(unknown)}; streams are {', '.join(STREAMS)}")
-    guided = [stream for stream in STREAMS if scales.get(stream, 1.0) != 1.0]
-    if not guided:
-        return backbone.forward(noisy_BTCYX, t_BT, conditions, fps)
-    copies = 1 + len(guided)
-    hidden = hide_in_copies(repeat_conditions(conditions, copies), guided, batch=noisy_BTCYX.shape[0])
+    weights = variants(scales)
+    plain = replace(conditions, negative=None)
+    if list(weights) == [None]:
+        return backbone.forward(noisy_BTCYX, t_BT, plain, fps)
+    copies, batch = len(weights), noisy_BTCYX.shape[0]
+    hidden = hide_in_copies(repeat_conditions(plain, copies), list(weights), batch)
+    if conditions.negative is not None and "text" in weights:
+        hidden = oppose(hidden, conditions.negative, list(weights).index("text"), batch)
     output = backbone.forward(noisy_BTCYX.repeat(copies, 1, 1, 1, 1), t_BT.repeat(copies, 1), hidden, fps)
-    full, *without = output.chunk(copies)
-    terms = ((scales[stream] - 1) * (full - other) for stream, other in zip(guided, without, strict=True))
-    return full + sum(terms)
+    return sum(weight * part for weight, part in zip(weights.values(), output.chunk(copies)))  # type: ignore[return-value]
+
+
+def variants(scales: dict[str, float]) -> dict[str | None, float]:
+    """Return the weight of every prediction that guidance needs, by the stream it lacks (None: it has all).
+
+    >>> variants({"speak": 3.0, "text": 1.0})
+    {None: 3.0, 'speak': -2.0}
+    >>> variants({"references": 0.0})
+    {'references': 1.0}
+    """
+    without = {stream: 1 - scales[stream] for stream in STREAMS if scales.get(stream, 1.0) != 1.0}
+    weights: dict[str | None, float] = {None: 1 - sum(without.values()), **without}
+    return {stream: weight for stream, weight in weights.items() if weight != 0}
+
+
+def hide_in_copies(conditions: Conditions, hidden: Sequence[str | None], batch: int) -> Conditions:
+    """Hide stream ``hidden[i]`` in copy i of a repeated batch; None hides nothing."""
+    keep = dict(conditions.keep)
+    for copy, stream in enumerate(hidden):
+        if stream is not None:
+            mask = keep.get(stream)
+            mask = torch.ones(len(hidden) * batch, dtype=torch.bool) if mask is None else mask.clone()
+            mask[copy * batch : (copy + 1) * batch] = False
+            keep[stream] = mask
+    return replace(conditions, keep=keep)
+
+
+def oppose(conditions: Conditions, negative: TextFeatures, copy: int, batch: int) -> Conditions:
+    """Let copy number ``copy`` of a repeated batch read the negative prompt, and all of its rows."""
+    rows = slice(copy * batch, (copy + 1) * batch)
+    length = negative.mask_BL.shape[1]
+    text = conditions.text or _no_text(negative, len(conditions.keep["text"]))
+    text, against = (_lengthen(each, max(length, text.mask_BL.shape[1])) for each in (text, negative))
+    tokens, mask, keep = text.tokens_BLD.clone(), text.mask_BL.clone(), conditions.keep["text"].clone()
+    tokens[rows], mask[rows], keep[rows] = against.tokens_BLD, against.mask_BL, True
+    return replace(conditions, text=TextFeatures(tokens, mask), keep=conditions.keep | {"text": keep})
 
 
 def repeat_conditions(conditions: Conditions, copies: int) -> Conditions:
@@ -40,19 +80,17 @@ def repeat_conditions(conditions: Conditions, copies: int) -> Conditions:
         text=_repeat_text(conditions.text, copies),
         references=_repeat_references(conditions.references, copies),
         keep={stream: mask.repeat(copies) for stream, mask in conditions.keep.items()},
+        negative=_repeat_text(conditions.negative, copies),
     )
 
 
-def hide_in_copies(conditions: Conditions, streams: list[str], batch: int) -> Conditions:
-    """Hide stream i in copy i + 1 of a repeated batch; copy 0 stays whole."""
-    keep = dict(conditions.keep)
-    rows = (1 + len(streams)) * batch
-    for i, stream in enumerate(streams):
-        mask = keep.get(stream)
-        mask = torch.ones(rows, dtype=torch.bool) if mask is None else mask.clone()
-        mask[(i + 1) * batch : (i + 2) * batch] = False
-        keep[stream] = mask
-    return replace(conditions, keep=keep)
+def _no_text(like: TextFeatures, rows: int) -> TextFeatures:
+    return TextFeatures(like.tokens_BLD.new_zeros(rows, 1, like.tokens_BLD.shape[2]), like.mask_BL.new_zeros(rows, 1))
+
+
+def _lengthen(text: TextFeatures, length: int) -> TextFeatures:
+    more = length - text.mask_BL.shape[1]
+    return TextFeatures(F.pad(text.tokens_BLD, (0, 0, 0, more)), F.pad(text.mask_BL, (0, more)))
 
 
 def _repeat_audio(audio: AudioFeatures | None, copies: int) -> AudioFeatures | None:

@@ -1,5 +1,6 @@
 """The whole Base model: a picture, references, two voices and a prompt in; a video of the character out."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor, nn
 
 from lpm.condition import audio_features, encode_references
 from lpm.flow import Coordinates, Prediction
+from lpm.sample.chunks import plan_chunks, texts_at
 from lpm.sample.clip import ClipSampler
+from lpm.sample.schedule import Schedule
 from lpm.types import AudioEncoder, AudioFeatures, Batch, Codec, Conditions, TextEncoder
 
 
@@ -56,6 +59,7 @@ class PerformanceModel(LightningModule):
             listen=audio_features(self.listen, batch.listen_BS, batch.history),
             text=self.text.forward(batch.text),
             references=encode_references(self.codec.encode, batch.references),
+            negative=None if batch.negative is None else self.text.forward(batch.negative),
         )
 
     def latents(self, batch: Batch) -> Tensor:
@@ -77,28 +81,53 @@ class PerformanceModel(LightningModule):
         history: int = 2,
         scales: dict[str, float] | None = None,
         generator: torch.Generator | None = None,
+        overlap: int = 0,
+        schedule: Schedule | None = None,
     ) -> Tensor:
         """Generate a clip chunk by chunk; each chunk is made from the first picture and the latent frames before it.
 
+        Every chunk sees the references, clean. It holds the whole video; ``perform_chunks`` gives it piece by piece.
+
         Args:
-            batch: conditions and, in ``video_BTCHW[:, 0]``, the first frame; later frames are not read.
+            batch: conditions and, in ``video_BTCHW[:, 0]``, the first frame; later frames are not read. Its
+                ``prompts`` take over at the first chunk that begins at their start or after it.
             frames: length of the result, 1 + 4k; that of ``video_BTCHW`` if None.
             steps: solver steps per chunk.
             chunk: new frames per chunk, divisible by 4.
             history: latent frames that a chunk sees of the one before, at least 1; as many as in training.
             scales: guidance per stream, see ``lpm.sample.guide``.
             generator: of the noise.
+            overlap: latent frames at the end of a chunk that the next one makes once more and fades into.
+            schedule: where on the noise path guidance is on, such as ``GuidanceInterval(0.2, 0.9)``.
 
         Returns:
             Video (B, frames, 3, H, W) in [-1, 1], frame 0 as the codec shows it.
         """
-        clip = self.perform_latents(batch, frames, steps, chunk, history, scales, generator)
-        pixels, state = self.codec.decode_step(clip[:, :1], self.codec.init_decode_state(len(clip)))
-        video = [pixels]
-        for piece in clip[:, 1:].split(chunk // self.codec.stride_t, dim=1):
-            pixels, state = self.codec.decode_step(piece, state)
-            video.append(pixels)
-        return torch.cat(video, dim=1).clamp(-1, 1)
+        pieces = self.perform_chunks(batch, frames, steps, chunk, history, scales, generator, overlap, schedule)
+        return torch.cat(list(pieces), dim=1)
+
+    @torch.no_grad()
+    def perform_chunks(
+        self,
+        batch: Batch,
+        frames: int | None = None,
+        steps: int = 2,
+        chunk: int = 24,
+        history: int = 2,
+        scales: dict[str, float] | None = None,
+        generator: torch.Generator | None = None,
+        overlap: int = 0,
+        schedule: Schedule | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield what ``perform`` returns as it is made: frame 0, then the frames of chunk after chunk.
+
+        Memory does not grow with what has been made; only the sound is held for the whole length.
+        """
+        state = None
+        for latents in self.latent_chunks(batch, frames, steps, chunk, history, scales, generator, overlap, schedule):
+            state = self.codec.init_decode_state(len(latents)) if state is None else state
+            pixels, state = self.codec.decode_step(latents, state)
+            yield pixels.clamp(-1, 1)
 
     @torch.no_grad()
     def perform_latents(
@@ -110,27 +139,59 @@ class PerformanceModel(LightningModule):
         history: int = 2,
         scales: dict[str, float] | None = None,
         generator: torch.Generator | None = None,
+        overlap: int = 0,
+        schedule: Schedule | None = None,
     ) -> Tensor:
         """Return the latents (B, 1 + (frames - 1) / 4, C, Y, X) of what ``perform`` shows."""
+        pieces = self.latent_chunks(batch, frames, steps, chunk, history, scales, generator, overlap, schedule)
+        return torch.cat(list(pieces), dim=1)
+
+    @torch.no_grad()
+    def latent_chunks(
+        self,
+        batch: Batch,
+        frames: int | None,
+        steps: int,
+        chunk: int,
+        history: int,
+        scales: dict[str, float] | None,
+        generator: torch.Generator | None,
+        overlap: int,
+        schedule: Schedule | None,
+    ) -> Iterator[Tensor]:
+        """Yield the latents of what ``perform_chunks`` shows: frame 0, then what each chunk makes final."""
         if batch.video_BTCHW is None:
             raise ValueError("performing needs the first frame's pixels; load video, not latents alone")
-        frames = frames or batch.video_BTCHW.shape[1]
-        if chunk < 4 or chunk % 4:
-            raise ValueError(f"chunk of {chunk} frames is not a positive multiple of 4; choose 24")
-        if history < 1:
-            raise ValueError(f"history of {history} latent frames; a chunk needs 1 or more to go on from")
-        if frames % 4 != 1:
-            raise ValueError(f"{frames} frames are not 1 + 4k; choose {frames - (frames - 1) % 4}")
-        conditions = self.conditions(batch)
-        sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales)
-        stride = self.codec.stride_t
+        frames, stride = frames or batch.video_BTCHW.shape[1], self.codec.stride_t
+        check_lengths(frames, chunk)
+        sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales, schedule=schedule)
+        conditions, texts = self.conditions(batch), batch.text
+        self.check_prompts(batch)
         clip = self.codec.encode_frames(batch.video_BTCHW[:, 0])[:, None]
-        while (made := clip.shape[1]) < 1 + (frames - 1) // stride:
-            keep = min(history, made - 1)
-            more = min(chunk, frames - 1 - stride * (made - 1)) // stride
-            heard = shift_audio(conditions, stride * (made - 1 - keep) / batch.fps)
-            clip = sampler.extend(self.backbone, clip, keep, more, heard, batch.fps, generator)
-        return clip
+        yield clip
+        for part in plan_chunks(1 + (frames - 1) // stride, chunk // stride, history, overlap):
+            now = texts_at(batch, (1 + stride * (part.made - 1)) / batch.fps)
+            if now != texts:
+                conditions, texts = replace(conditions, text=self.text.forward(now)), now
+            heard = shift_audio(conditions, stride * (part.made - part.again - part.keep - 1) / batch.fps)
+            clip = sampler.extend(self.backbone, clip, part.keep, part.more, heard, batch.fps, generator, part.again)
+            end = clip.shape[1] - part.held
+            yield clip[:, end - part.ready : end]
+            clip = torch.cat([clip[:, :1], clip[:, 1:][:, -(history + overlap) :]], dim=1)
+
+    def check_prompts(self, batch: Batch) -> None:
+        """Encode every later prompt once, so that a bad one stops a video before it is begun."""
+        for row in batch.prompts or []:
+            for prompt in row:
+                self.text.forward([prompt.text])
+
+
+def check_lengths(frames: int, chunk: int) -> None:
+    """Raise ValueError for a video or a chunk that is no whole number of latent frames."""
+    if chunk < 4 or chunk % 4:
+        raise ValueError(f"chunk of {chunk} frames is not a positive multiple of 4; choose 24")
+    if frames % 4 != 1:
+        raise ValueError(f"{frames} frames are not 1 + 4k; choose {frames - (frames - 1) % 4}")
 
 
 def shift_audio(conditions: Conditions, seconds: float) -> Conditions:

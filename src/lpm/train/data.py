@@ -1,16 +1,18 @@
 """The puppet corpus as a LightningDataModule: drawn once, encoded once, then clips from memory."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lpm.codec import tiny_codec
 from lpm.data import (
+    Beginning,
     Cut,
     Latents,
     MemoryClips,
@@ -45,7 +47,7 @@ class PuppetData(LightningDataModule):
         corpus: what to draw; ``CorpusSpec()`` if None.
         codec: encodes the corpus; the shipped codec if None.
         folder: where the corpus lives; a folder named after the spec in ``cache_folder()`` if None.
-        frames: frames of a training clip, 1 + 4k; half of the clips continue from 1 or 2 latent frames.
+        frames: frames of a training clip, 1 + 4k.
         batch_size: clips in a batch.
         history: seconds of audio before a clip.
         lookahead: seconds of audio after it.
@@ -59,6 +61,8 @@ class PuppetData(LightningDataModule):
         pixels: training and validation batches hold pixels instead of latents, to train a codec.
         workers: processes that draw and encode the corpus; all cores if None.
         mixture: how often clips of each activity are drawn; every clip equally often if None.
+        beginning: how a training clip begins: ``lpm.data.begin_or_continue`` if None (half of the clips continue from 1
+            or 2 latent frames), ``lpm.data.continue_from_causal`` for codecs that remember.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class PuppetData(LightningDataModule):
         pixels: bool = False,
         workers: int | None = None,
         mixture: Mixture | None = None,
+        beginning: Callable[[int, np.random.Generator], Beginning] | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus or CorpusSpec()
@@ -92,7 +97,7 @@ class PuppetData(LightningDataModule):
             frames,
             [Pixels() if pixels else Latents()],
             references=partial(draw_references, share=extra_references, kinds=extra_kinds),
-            beginning=begin_or_continue,
+            beginning=beginning or begin_or_continue,
             history=history,
             lookahead=lookahead,
         )

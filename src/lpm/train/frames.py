@@ -2,7 +2,7 @@
 people look at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,12 @@ def to_uint8(video_TCHW: Tensor) -> np.ndarray:
     (2, 4, 4, 3)
     """
     return ((video_TCHW.detach().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().movedim(-3, -1).numpy()
+
+
+def to_frames(pieces: Iterable[Tensor], row: int = 0) -> Iterator[np.ndarray]:
+    """Yield the frames, uint8 (H, W, 3), of one row of a video that comes in pieces (B, T, 3, H, W)."""
+    for piece in pieces:
+        yield from to_uint8(piece[row])
 
 
 def to_pixels(frames_THWC: np.ndarray) -> Tensor:

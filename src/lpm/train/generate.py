@@ -1,14 +1,19 @@
 """`lpm generate`: files in, one mp4 with sound out."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from lpm.data import write_video
-from lpm.sample import base_puppet
+from lpm.data.puppets.progress import track
+from lpm.sample import Schedule, base_puppet
 from lpm.train.checkpoint import load_model
-from lpm.train.frames import to_uint8
+from lpm.train.frames import to_frames
 from lpm.train.request import Request, sound_of, to_batch
+from lpm.train.timeline import read_prompts
 
 
 def generate(
@@ -18,18 +23,25 @@ def generate(
     speak: Path | None = None,
     listen: Path | None = None,
     text: str = "",
+    negative: str = "",
+    prompts: Path | None = None,
     references: list[str] | None = None,
     seconds: float | None = None,
     size: int = 96,
     fps: float = 24.0,
     steps: int = 2,
     chunk: int = 24,
+    overlap: int = 0,
     guidance: dict[str, float] | None = None,
+    schedule: Schedule | None = None,
     seed: int = 0,
 ) -> None:
-    """Make a video of a character from a picture, two voices and a prompt.
+    """Make a video of a character from a picture, two voices and a prompt; of any length, in bounded memory.
 
-    Example: lpm generate portrait.png hello.mp4 --speak voice.wav --text "a calm person"
+    Example:
+        lpm generate portrait.png hello.mp4 --speak voice.wav --text "a calm person"
+        lpm generate portrait.png long.mp4 --speak voice.wav --prompts day.yaml --negative "a blur" --guidance.text 3
+        lpm generate portrait.png hello.mp4 --seconds 9 --guidance.text 2 --schedule lpm.sample.GuidanceInterval
 
     Args:
         image: first frame of the video; also the global reference unless one is given.
@@ -39,18 +51,35 @@ def generate(
         speak: the character's own voice; any sound file.
         listen: the partner's voice.
         text: prompt, at most 512 bytes.
+        negative: prompt that guidance of text leads away from; needs a guidance scale of text.
+        prompts: JSON or YAML file of prompts that take over from `text`: a list of {start: SECONDS, text: PROMPT}, or
+            of prompts alone, one per 125 frames. They change with the next chunk.
         references: pictures of the character as `global=FILE`, `body.left=FILE` or `expression.happy=FILE`.
         seconds: length; that of the longer voice if not given.
         size: height and width of the video, divisible by 16.
         fps: frames a second.
         steps: solver steps per chunk.
         chunk: new frames per chunk, divisible by 4.
-        guidance: scale by stream, such as {speak: 1.5}.
+        overlap: latent frames (4 frames each) at the end of a chunk that the next one makes once more and fades into.
+        guidance: scale by stream (text, speak, listen, references), such as {speak: 1.5}; absent is 1.
+        schedule: where on the noise path guidance is on, such as lpm.sample.GuidanceInterval; everywhere if not given.
         seed: of the noise.
     """
-    batch = to_batch(Request(image, output, speak, listen, text, references or [], seconds), size, fps)
+    later = read_prompts(prompts, fps) if prompts else []
+    request = Request(image, output, speak, listen, text, references or [], seconds, negative, later)
+    batch = to_batch(request, size, fps)
     performer = base_puppet() if model is None else load_model(model)
     frames, generator = batch.state_BT.shape[1], torch.Generator().manual_seed(seed)
-    video = performer.perform(batch, frames=frames, steps=steps, chunk=chunk, scales=guidance, generator=generator)
-    write_video(output, to_uint8(video[0]), fps, sound_of(batch))
+    pieces = performer.perform_chunks(
+        batch, frames, steps, chunk, scales=guidance, generator=generator, overlap=overlap, schedule=schedule
+    )
+    write_video(output, shown(pieces, frames), fps, sound_of(batch))
     print(f"wrote {output}: {frames} frames, {frames / fps:.2f} s")
+
+
+def shown(pieces: Iterator[Tensor], frames: int) -> Iterator[np.ndarray]:
+    """Yield the frames of a video with a progress bar."""
+    with track(frames, "video") as advance:
+        for frame in to_frames(pieces):
+            yield frame
+            advance(1)

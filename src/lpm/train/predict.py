@@ -1,6 +1,7 @@
 """``lightning predict``: requests in a recipe -> videos with sound."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lpm.data import write_video
-from lpm.sample import base_puppet
+from lpm.sample import Schedule, base_puppet
 from lpm.train.checkpoint import load_model
-from lpm.train.frames import to_uint8
+from lpm.train.frames import to_frames
 from lpm.train.request import Request, sound_of, to_batch
 from lpm.types import Batch
 
@@ -27,6 +28,8 @@ class BasePrediction(LightningModule):
         chunk: new frames per chunk, divisible by 4.
         guidance: scale by stream (text, speak, listen, references); absent is 1.
         seed: of the noise, equal for all requests.
+        overlap: latent frames at the end of a chunk that the next one makes once more and fades into.
+        schedule: where on the noise path guidance is on; everywhere if None.
     """
 
     def __init__(
@@ -36,20 +39,28 @@ class BasePrediction(LightningModule):
         chunk: int = 24,
         guidance: dict[str, float] | None = None,
         seed: int = 0,
+        overlap: int = 0,
+        schedule: Schedule | None = None,
     ) -> None:
         super().__init__()
         self.model = base_puppet() if weights is None else load_model(weights)
         self.steps, self.chunk, self.guidance, self.seed = steps, chunk, guidance, seed
+        self.overlap, self.schedule = overlap, schedule
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the video (B, T, 3, H, W) in [-1, 1]; T is that of ``batch.state_BT``."""
-        return self.model.perform(
+    def predict_step(self, batch: Batch, batch_idx: int) -> Iterator[Tensor]:
+        """Return the video's pieces (B, T, 3, H, W) in [-1, 1], made as they are asked for.
+
+        Together they are as long as ``batch.state_BT``.
+        """
+        return self.model.perform_chunks(
             batch,
             frames=batch.state_BT.shape[1],
             steps=self.steps,
             chunk=self.chunk,
             scales=self.guidance,
             generator=torch.Generator().manual_seed(self.seed),
+            overlap=self.overlap,
+            schedule=self.schedule,
         )
 
 
@@ -79,7 +90,7 @@ class Requests(LightningDataModule):
 
 
 class WriteVideos(BasePredictionWriter):
-    """Write each video to the output of its request as soon as it is made."""
+    """Write each video to the output of its request while it is made."""
 
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
@@ -94,5 +105,16 @@ class WriteVideos(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write the mp4 with the sound of both voices."""
-        write_video(Path(batch.meta[0]["output"]), to_uint8(prediction[0]), batch.fps, sound_of(batch))
+        """Write the mp4 with the sound of both voices; it appears when it is complete."""
+        pieces = within(trainer.precision_plugin.predict_step_context, prediction)
+        write_video(Path(batch.meta[0]["output"]), to_frames(pieces), batch.fps, sound_of(batch))
+
+
+def within(context: Callable[[], AbstractContextManager[Any]], pieces: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Yield pieces, each made inside ``context``, such as a trainer's precision."""
+    while True:
+        with context():
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece

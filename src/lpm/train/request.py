@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lpm.data import SUB_KINDS, read_audio
 from lpm.train.frames import to_pixels
-from lpm.types import REFERENCE_KINDS, SAMPLE_RATE, Batch, References
+from lpm.types import REFERENCE_KINDS, SAMPLE_RATE, Batch, Prompt, References
 
 HISTORY, LOOKAHEAD = 2.6, 0.2
 
@@ -27,6 +27,8 @@ class Request:
         text: prompt, at most 512 bytes.
         references: pictures of the character as ``global=FILE``, ``body.left=FILE`` or ``expression.happy=FILE``.
         seconds: length; that of the longer voice if None.
+        negative: what guidance of text leads away from; needs a guidance scale of text.
+        prompts: take over from ``text`` at their ``start``, in seconds, with the next chunk.
     """
 
     image: Path
@@ -36,6 +38,8 @@ class Request:
     text: str = ""
     references: list[str] = field(default_factory=list)
     seconds: float | None = None
+    negative: str = ""
+    prompts: list[Prompt] = field(default_factory=list)
 
 
 def to_batch(request: Request, size: int, fps: float) -> Batch:
@@ -72,6 +76,8 @@ def to_batch(request: Request, size: int, fps: float) -> Batch:
         ),
         video_BTCHW=first[None, None],
         meta=[{"output": str(request.output)}],
+        negative=[request.negative] if request.negative else None,
+        prompts=[request.prompts] if request.prompts else None,
     )
 
 

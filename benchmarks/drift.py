@@ -1,0 +1,267 @@
+"""How far a long video drifts: identity, colour, sharpness and motion of held-out characters, minute after minute.
+
+    python benchmarks/drift.py --characters 8 --minutes 10 --output benchmarks/results/drift.json
+
+Every character performs one conversation from its first frame, with its reference and without (guidance scale 0), in
+pieces that are read and thrown away; the drawn truth is the control. Scores are medians per window; slopes are
+Theil-Sen per minute with 95 % intervals over characters and blocks of time. Curves and strips go beside the output.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
+from performance import machine
+from PIL import Image
+
+from lpm.data import Clip, collate, cut_audio
+from lpm.data.puppets import CorpusSpec, Puppet, read, sample_identity
+from lpm.data.puppets.clip import play
+from lpm.data.puppets.perform import Performance
+from lpm.data.puppets.plan import ClipPlan, derived_seed, split_casts
+from lpm.data.puppets.progress import track
+from lpm.data.puppets.references import draw_references
+from lpm.metric import Drift, colour_difference, identity_distances, sharpness, window_medians, window_times
+from lpm.sample import PerformanceModel, base_puppet
+from lpm.train.callbacks import print_report, write_json
+from lpm.train.checkpoint import load_model
+from lpm.train.frames import strip, to_uint8
+from lpm.train.measure import Report
+from lpm.types import Batch
+
+SCORES = {
+    "identity": "distance to the reference's identity",
+    "colour": "CIEDE2000 of the background to frame 0",
+    "sharpness": "log of sharpness over frame 0's",
+    "motion": "head speed, degrees a second",
+}
+SCALES: dict[str, dict[str, float]] = {"references": {}, "none": {"references": 0.0}}
+COLOURS = {"references": "#2a6f97", "none": "#d9825b", "truth": "#888888"}
+HISTORY, LOOKAHEAD, PICTURES = 2.6, 0.2, 12
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="checkpoint or weights folder; the shipped weights if absent")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write; PNGs go beside it")
+    parser.add_argument("--characters", type=int, default=8, help="held-out characters")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of each video")
+    parser.add_argument("--kind", default="conversation", help="conversation, speak, listen or idle")
+    parser.add_argument("--motion", type=float, default=0.25, help="head motion of the truth: 1 is free, 0.25 mild")
+    parser.add_argument("--window", type=float, default=5.0, help="seconds of one point of a curve")
+    parser.add_argument("--block", type=float, default=10.0, help="seconds that the bootstrap draws together")
+    parser.add_argument("--steps", type=int, help="solver steps; the library's default if absent")
+    parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
+    parser.add_argument("--history", type=int, default=2, help="latent frames that a chunk goes on from")
+    parser.add_argument("--overlap", type=int, default=0, help="latent frames that are made twice and faded")
+    parser.add_argument("--batch", type=int, default=4, help="characters that perform together")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=1000, help="of characters and sentences; training uses small seeds")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args, start = arguments(), time.perf_counter()
+    model = (base_puppet() if args.model is None else load_model(args.model)).to(args.device)
+    spec = CorpusSpec(seconds=60 * args.minutes, val_identities=args.characters, motion=args.motion, seed=args.seed)
+    curves: dict[str, dict[str, list[np.ndarray]]] = {name: {score: [] for score in SCORES} for name in COLOURS}
+    pictures: list[np.ndarray] = []
+    cast = split_casts(spec)["val"]
+    with track(len(cast) * spec.frames * len(COLOURS), "drift") as advance:
+        for first in range(0, len(cast), args.batch):
+            actors = [Actor(identity, spec, args.kind) for identity in cast[first : first + args.batch]]
+            for name in COLOURS:
+                pieces = drawn(actors) if name == "truth" else performed(model, actors, SCALES[name], args)
+                watched = watch(pieces, actors, advance)
+                for each in watched:
+                    for score, values in each.scores(spec.fps).items():
+                        curves[name][score].append(window_medians(values, spec.fps, args.window).numpy())
+                if first == 0:
+                    pictures.append(np.stack(watched[0].pictures))
+    report = Report(len(cast), len(cast) * spec.frames / spec.fps, slopes(curves, args.window, args.block))
+    print_report("slope per minute", report)
+    write(args, spec, report, curves, time.perf_counter() - start)
+    plot(args.output.with_suffix(".png"), curves, report, args.window)
+    Image.fromarray(strip(pictures, PICTURES)).save(args.output.with_name(f"{args.output.stem}-strip.png"))
+    print(json.dumps({"output": str(args.output), "plot": str(args.output.with_suffix(".png"))}))
+
+
+class Actor:
+    """One held-out character and all that is known of its performance."""
+
+    def __init__(self, identity: int, spec: CorpusSpec, kind: str) -> None:
+        self.name, self.spec = f"puppet-{identity}", spec
+        seed = derived_seed(spec.seed, "drift", identity)
+        plan = ClipPlan(self.name, "val", kind, "clean", "en", identity, seed)
+        who = sample_identity(identity)
+        scene = play(plan, spec, who)
+        self.person: Performance = scene.people[0]
+        self.partner: Performance = scene.people[1]
+        self.puppet = Puppet(who, size=spec.size, style="clean", framing=spec.framing)
+        self.first = self.puppet.render(self.person.controls[:1])
+        rng = np.random.default_rng(derived_seed(seed, "references"))
+        self.reference = draw_references(self.puppet, "clean", self.person.controls[0], rng)[0].image
+        self.looks = read(self.reference[None]).identity[0]
+
+    def clip(self) -> Clip:
+        """Return the conditions of its performance, with the first frame and the global reference."""
+        seconds = HISTORY + self.spec.frames / self.spec.fps + LOOKAHEAD
+        return Clip(
+            key=self.name,
+            fps=self.spec.fps,
+            speak_S=cut_audio(self.person.voice, -HISTORY, seconds),
+            listen_S=cut_audio(self.partner.voice, -HISTORY, seconds),
+            history=HISTORY,
+            text=self.person.caption,
+            state_T=self.person.states,
+            kind_R=np.zeros(1, np.int64),
+            sub_kind_R=np.zeros(1, np.int64),
+            video_THWC=self.first,
+            reference_RHWC=self.reference[None],
+        )
+
+
+def performed(
+    model: PerformanceModel, actors: list[Actor], scales: dict[str, float], args: argparse.Namespace
+) -> Iterator[np.ndarray]:
+    """Yield pieces of the generated videos, uint8 (B, T, H, W, 3)."""
+    batch: Batch = move_data_to_device(collate([actor.clip() for actor in actors]), model.device)
+    steps = {} if args.steps is None else {"steps": args.steps}
+    pieces = model.perform_chunks(
+        batch,
+        frames=actors[0].spec.frames,
+        chunk=args.chunk,
+        history=args.history,
+        scales=scales,
+        generator=torch.Generator().manual_seed(args.seed),
+        overlap=args.overlap,
+        **steps,
+    )
+    return map(to_uint8, pieces)
+
+
+def drawn(actors: list[Actor], frames: int = 240) -> Iterator[np.ndarray]:
+    """Yield pieces of the drawn truth, uint8 (B, T, H, W, 3)."""
+    for first in range(0, actors[0].spec.frames, frames):
+        rows = slice(first, min(first + frames, actors[0].spec.frames))
+        yield np.stack([actor.puppet.render(actor.person.controls[rows]) for actor in actors])
+
+
+class Watched:
+    """What was read of one video, frame by frame."""
+
+    def __init__(self, actor: Actor, frames: int) -> None:
+        self.actor = actor
+        self.rows: dict[str, list[np.ndarray]] = {"identity": [], "lab": [], "sharp": [], "head": []}
+        self.pictures: list[np.ndarray] = []
+        self.wanted = set(np.linspace(0, frames - 1, PICTURES).round().astype(int).tolist())
+        self.seen = 0
+
+    def see(self, video_THWC: np.ndarray) -> None:
+        """Read the next frames."""
+        reading = read(video_THWC)
+        distance = identity_distances(reading.identity, self.actor.looks, valid_T=reading.valid)
+        head = np.stack([reading.yaw, reading.pitch, reading.roll], axis=1)
+        found = {"identity": distance.numpy(), "lab": reading.background, "head": head}
+        found["sharp"] = sharpness(video_THWC).numpy()
+        for name, values in found.items():
+            self.rows[name].append(values)
+        self.pictures += [frame for i, frame in enumerate(video_THWC, self.seen) if i in self.wanted]
+        self.seen += len(video_THWC)
+
+    def scores(self, fps: float) -> dict[str, np.ndarray]:
+        """Return every score per frame, (T,)."""
+        rows = {name: np.concatenate(values) for name, values in self.rows.items()}
+        lab = torch.from_numpy(rows["lab"])
+        speed = np.linalg.norm(np.diff(rows["head"], axis=0, prepend=rows["head"][:1]), axis=1) * fps
+        return {
+            "identity": rows["identity"],
+            "colour": colour_difference(lab, lab[:1].expand_as(lab)).numpy(),
+            "sharpness": np.log((rows["sharp"] + 1e-3) / (rows["sharp"][0] + 1e-3)),
+            "motion": speed,
+        }
+
+
+def watch(pieces: Iterator[np.ndarray], actors: list[Actor], advance: Any) -> list[Watched]:
+    """Read every row of a batch of videos, and keep only what was read."""
+    watched = [Watched(actor, actor.spec.frames) for actor in actors]
+    for piece in pieces:
+        for each, video_THWC in zip(watched, piece, strict=True):
+            each.see(video_THWC)
+        advance(piece.shape[0] * piece.shape[1])
+    return watched
+
+
+def slopes(curves: dict[str, dict[str, list[np.ndarray]]], window: float, block: float) -> dict[str, dict[str, Any]]:
+    """Return the slope per minute of every score and variant, with its interval."""
+    found: dict[str, dict[str, Any]] = {score: {} for score in SCORES}
+    for name, by_score in curves.items():
+        for score, rows in by_score.items():
+            metric = Drift(window, block)
+            for number, row in enumerate(rows):
+                metric.update(row, identity=number)
+            found[score][name] = metric.compute()
+    return found
+
+
+def write(
+    args: argparse.Namespace,
+    spec: CorpusSpec,
+    report: Report,
+    curves: dict[str, dict[str, list[np.ndarray]]],
+    took: float,
+) -> None:
+    """Write the figures: curves by character, slopes by score and variant (null where there is no interval)."""
+    rounded = {
+        name: {score: [[round(float(x), 4) for x in row] for row in rows] for score, rows in by_score.items()}
+        for name, by_score in curves.items()
+    }
+    content = {
+        "benchmark": "drift",
+        "command": {name: str(value) for name, value in vars(args).items()},
+        "took_s": took,
+        "machine": machine(),
+        "scores": SCORES,
+        "frames": spec.frames,
+        "window_s": args.window,
+        "slopes_per_minute": finite(report.as_dict()["scores"]),
+        "curves": rounded,
+    }
+    write_json(args.output, content)
+
+
+def finite(value: Any) -> Any:
+    """Replace NaN, which JSON does not know, by None."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def plot(path: Path, curves: dict[str, dict[str, list[np.ndarray]]], report: Report, window: float) -> None:
+    """Draw one picture per score: the mean over characters, and each character faintly."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    for axis, (score, label) in zip(figure.subplots(2, 2).flat, SCORES.items(), strict=True):
+        for name, colour in COLOURS.items():
+            rows = np.stack(curves[name][score])
+            minutes, slope = window_times(rows.shape[1], window).numpy(), report.scores[score][name]
+            interval = f"{float(slope.value):+.3g} / min"
+            if not math.isnan(slope.low):
+                interval += f" [{float(slope.low):+.3g}, {float(slope.high):+.3g}]"
+            axis.plot(minutes, rows.T, color=colour, alpha=0.15, linewidth=0.7)
+            axis.plot(minutes, rows.mean(0), color=colour, label=f"{name}: {interval}")
+        axis.set(title=label, xlabel="minutes")
+        axis.legend(fontsize=7)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
