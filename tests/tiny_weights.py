@@ -30,7 +30,7 @@ def wan_autoencoder():
 
 
 def save_audio(kind, folder):
-    """Write and return an audio encoder: wav2vec2, hubert (each also as -large) or whisper."""
+    """Write and return an audio encoder: wav2vec2, hubert, wavlm (each also as -large) or whisper."""
     import transformers
 
     torch.manual_seed(0)
@@ -45,6 +45,7 @@ def save_audio(kind, folder):
         config_class, model_class = {
             "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model),
             "hubert": (transformers.HubertConfig, transformers.HubertModel),
+            "wavlm": (transformers.WavLMConfig, transformers.WavLMModel),
         }[kind.partition("-")[0]]
         norm = "layer" if kind.endswith("-large") else "group"
         model = model_class(config_class(**AUDIO, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"))

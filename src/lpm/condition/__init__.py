@@ -3,10 +3,11 @@
 from lpm.condition.features import ImageFeatures
 from lpm.condition.identity import check_references, encode_references
 from lpm.condition.mix import ConditionDropout
-from lpm.condition.pretrained_audio import AudioWindow, PretrainedAudio
+from lpm.condition.pretrained_audio import PretrainedAudio
 from lpm.condition.pretrained_text import PretrainedText
 from lpm.condition.speech import LogMelEncoder, audio_features
 from lpm.condition.text import ByteText
+from lpm.condition.windows import AudioWindow, Windows
 
 __all__ = [
     "AudioWindow",
@@ -16,6 +17,7 @@ __all__ = [
     "LogMelEncoder",
     "PretrainedAudio",
     "PretrainedText",
+    "Windows",
     "audio_features",
     "check_references",
     "encode_references",
