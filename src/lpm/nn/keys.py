@@ -45,7 +45,9 @@ def key_table(faults: list[KeyFault]) -> list[str]:
     head      misshapen  (4,)   (2, 4)
     """
     rows = [("key", "is", "needs", "has")]
-    rows += [(fault.name, fault.kind, *(str(tuple(s)) if s is not None else "-" for s in fault[1:])) for fault in faults]
+    rows += [
+        (fault.name, fault.kind, *(str(tuple(s)) if s is not None else "-" for s in fault[1:])) for fault in faults
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return ["  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows]
 
