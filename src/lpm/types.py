@@ -150,8 +150,8 @@ class AudioEncoder(Protocol[State]):
     """Waveform -> tokens: ``forward`` for a whole clip equals ``step`` over its pieces, however it is cut, then
     ``finish``.
 
-    Token ``a`` belongs to ``a / rate`` to ``(a + 1) / rate`` seconds. S samples give ``floor(S * rate / 16000)`` tokens;
-    what does not fill a token at the end is dropped.
+    Token ``a`` belongs to ``a / rate`` to ``(a + 1) / rate`` seconds. S samples give ``floor(S * rate / 16000)``
+    tokens; what does not fill a token at the end is dropped.
     """
 
     rate: float

@@ -61,7 +61,8 @@ def stored_shapes(folder: Path) -> dict[str, torch.Size]:
     found = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:
-            found |= {name: torch.Size(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
+            names = tensors.keys()  # the handle itself cannot be iterated
+            found |= {name: torch.Size(tensors.get_slice(name).get_shape()) for name in names}
     return found
 
 

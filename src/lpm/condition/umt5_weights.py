@@ -1,4 +1,4 @@
-"""umT5's encoder in the key layout of Wan2.1's release (``models_t5_umt5-xxl-enc-bf16.pth``) -> transformers' format."""
+"""umT5's encoder as Wan2.1 released it (``models_t5_umt5-xxl-enc-bf16.pth``) -> transformers' format."""
 
 from __future__ import annotations
 

@@ -3,17 +3,14 @@
 import json
 import re
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lpm.backbone import WanShape, from_wan, wan_shape
@@ -22,8 +19,7 @@ from lpm.backbone.wan_weights import layout_of, strip_prefix
 from lpm.condition.umt5_weights import WORDS, is_umt5, save_umt5, umt5_shape
 from lpm.nn import KeysDiffer
 from lpm.nn.keys import key_table
-
-INDEX = ".index.json"
+from lpm.train.weight_files import find_transformer, head_width, read_tensors
 
 
 def convert(source: Path, output: Path, audio_width: int | None = 1024, half: bool = False) -> None:
@@ -93,8 +89,9 @@ def to_half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def grouped(tensors: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
     """Gather tensors whose names differ in the number of the block only.
 
-    >>> {name: len(group) for name, group in grouped({"blocks.0.a": torch.ones(2), "blocks.11.a": torch.ones(2)}).items()}
-    {'blocks.*.a': 2}
+    >>> import torch
+    >>> list(grouped({"blocks.0.k.bias": torch.ones(2), "blocks.11.k.bias": torch.ones(2)}))
+    ['blocks.*.k.bias']
     """
     groups: dict[str, list[Tensor]] = {}
     for name, tensor in tensors.items():
@@ -149,63 +146,6 @@ def describe(tensors: Mapping[str, Tensor], place: Path) -> dict[str, Any]:
     except ValueError:
         return {"kind": f"unknown; it begins with {', '.join(sorted(tensors)[:3])}"}
     return {"kind": f"Wan2.1 transformer, {layout} layout", **asdict(wan_shape(tensors, head_width(place)))}
-
-
-def find_transformer(source: Path) -> Path:
-    """Return the file or folder that holds the transformer, or what is given if it is one already.
-
-    Raises:
-        ValueError: nothing there, or a folder without weights.
-    """
-    if not source.exists():
-        raise ValueError(f"weights {source} are missing; give a file or folder of Wan2.1, original or diffusers")
-    if source.is_file():
-        return source
-    inside = source / "transformer" if (source / "model_index.json").is_file() else source
-    if not list(inside.glob("*.safetensors")):
-        raise ValueError(f"{inside} holds no .safetensors; give the file itself, or the folder that holds it")
-    return inside
-
-
-def read_tensors(place: Path) -> dict[str, Tensor]:
-    """Return all tensors of a file, or of a folder with one file or shards with an index.
-
-    Raises:
-        ValueError: shards are missing, or several files without an index.
-    """
-    if place.is_file():
-        try:
-            content: Any = load_file(place) if place.suffix == ".safetensors" else load_pickle(place)
-        except Exception as error:
-            raise ValueError(f"{place} holds no weights that can be read: {error}") from None
-        found = content.get("state_dict", content)
-        return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
-    index = next(iter(place.glob(f"*.safetensors{INDEX}")), None)
-    files = sorted(place.glob("*.safetensors"))
-    if index is not None:
-        files = [place / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing:
-            raise ValueError(
-                f"{place} lacks {len(missing)} shards of {len(files)}: {', '.join(missing)}; fetch them again"
-            )
-    elif len(files) != 1:
-        raise ValueError(f"{place} holds {len(files)} .safetensors files and no index; give one of the files")
-    return {name: tensor for file in files for name, tensor in read_tensors(file).items()}
-
-
-def load_pickle(file: Path) -> Any:
-    """Return what ``torch.save`` wrote, tensors and plain values only; tensors are read from disk when they are used."""
-    return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-
-
-def head_width(place: Path) -> int:
-    """Return the width of a head from the ``config.json`` beside the weights; 128, as in all of Wan2.1, without one."""
-    file = (place if place.is_dir() else place.parent) / "config.json"
-    config = json.loads(file.read_text()) if file.is_file() else {}
-    if "num_heads" in config and "dim" in config:  # the original release
-        return int(config["dim"]) // int(config["num_heads"])
-    return int(config.get("attention_head_dim", 128))
 
 
 def spec_of(shape: WanShape, audio_width: int | None) -> dict[str, Any]:
