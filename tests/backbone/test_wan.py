@@ -108,7 +108,7 @@ def test_keys_that_do_not_fit_are_all_in_one_table():
         from_wan(tensors, HEADS, CHANNELS)
     lines = str(caught.value).splitlines()
     assert lines == [
-        "Wan2.1 transformer (diffusers layout): 2 keys missing, 1 keys unknown, 1 keys misshapen",
+        "Wan2.1 transformer (diffusers layout): 2 missing, 1 unknown, 1 misshapen",
         "key                           is         needs     has",
         "blocks.0.attn1.to_q.weight    missing    (32, 32)  -",
         "blocks.1.ffn.net.2.bias       missing    (32,)     -",
@@ -116,7 +116,7 @@ def test_keys_that_do_not_fit_are_all_in_one_table():
         "blocks.1.attn2.to_out.0.bias  misshapen  (32,)     (31,)",
     ]
     del tensors["proj_out.bias"], tensors["blocks.0.ffn.net.0.proj.weight"]  # the latter tells a width
-    with pytest.raises(KeysDiffer, match=r"1 keys missing\nkey .*\nblocks\.0\.ffn\.net\.0\.proj\.weight  missing"):
+    with pytest.raises(KeysDiffer, match=r"1 missing\nkey .*\nblocks\.0\.ffn\.net\.0\.proj\.weight  missing"):
         from_wan(tensors, HEADS, CHANNELS)
     with pytest.raises(ValueError, match=r"not the weights of a Wan2\.1 transformer: they begin with a"):
         from_wan({"a": torch.zeros(1)}, HEADS, CHANNELS)

@@ -126,7 +126,7 @@ def test_wrong_weights_are_all_listed():
     with pytest.raises(ValueError) as caught:
         wan_codec_from(tensors)
     assert str(caught.value).splitlines() == [
-        "Wan2.1's autoencoder: 1 keys missing, 1 keys unknown, 1 keys misshapen",
+        "Wan2.1's autoencoder: 1 missing, 1 unknown, 1 misshapen",
         "key                   is         needs  has",
         "decoder.conv_in.bias  missing    (32,)  -",
         "surprise              unknown    -      (1,)",

@@ -99,7 +99,7 @@ def test_keys_of_umt5_that_do_not_fit_are_told(tmp_path):
     with pytest.raises(KeysDiffer) as caught:
         from_umt5(tensors)
     assert str(caught.value).splitlines() == [
-        "umT5 (layout of Wan2.1's release): 1 keys missing, 1 keys misshapen",
+        "umT5 (layout of Wan2.1's release): 1 missing, 1 misshapen",
         "key                    is         needs  has",
         "blocks.1.norm2.weight  missing    (24,)  -",
         "norm.weight            misshapen  (24,)  (3,)",

@@ -122,7 +122,7 @@ def test_keys_that_do_not_fit_are_a_table_and_one_line(tmp_path, capsys):
         "blocks.1.attn2.to_q.bias   missing    (32,)  -",
         "vace_blocks.0.proj.weight  unknown    -      (2, 3)",
         "blocks.0.ffn.net.2.bias    misshapen  (32,)  (3,)",
-        "error: Wan2.1 transformer (diffusers layout): 1 keys missing, 1 keys unknown, 1 keys misshapen; "
+        "error: Wan2.1 transformer (diffusers layout): 1 missing, 1 unknown, 1 misshapen; "
         "are these the weights of Wan2.1?",
     ]
     assert not (tmp_path / "out").exists()
@@ -177,7 +177,7 @@ def test_weights_that_do_not_fit_their_config_are_all_listed(tmp_path):
     spec = json.loads((out / "config.json").read_text())
     spec["init_args"]["depth"] = 1
     (out / "config.json").write_text(json.dumps(spec))
-    with pytest.raises(ValueError, match=r"21 keys unknown\nkey +is +needs +has\nblocks\.1\.attention"):
+    with pytest.raises(ValueError, match=r"21 unknown\nkey +is +needs +has\nblocks\.1\.attention"):
         pretrained_dit(str(out))
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         pretrained_dit(str(tmp_path))

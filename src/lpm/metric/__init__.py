@@ -4,6 +4,7 @@ Each metric is a pure function of one clip and a thin ``torchmetrics.Metric`` th
 ``Estimate`` with a 95 % interval clustered by identity.
 """
 
+from lpm.metric.features import token_cosine, token_error, token_unexplained
 from lpm.metric.identity import (
     IdentityDistance,
     IdentityVerification,
@@ -74,6 +75,9 @@ __all__ = [
     "sharpness",
     "sharpness_drift",
     "theil_sen",
+    "token_cosine",
+    "token_error",
+    "token_unexplained",
     "verify",
     "zero_lag_sync",
 ]

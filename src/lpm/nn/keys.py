@@ -31,7 +31,7 @@ class KeysDiffer(ValueError):
 
     def __init__(self, what: str, faults: list[KeyFault]) -> None:
         counts = {kind: sum(fault.kind == kind for fault in faults) for kind in ("missing", "unknown", "misshapen")}
-        self.summary = f"{what}: " + ", ".join(f"{number} keys {kind}" for kind, number in counts.items() if number)
+        self.summary = f"{what}: " + ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
         self.faults = faults
         super().__init__("\n".join([self.summary, *key_table(faults)]))
 
