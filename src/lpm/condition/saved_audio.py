@@ -30,7 +30,7 @@ def save_audio(encoder: PretrainedAudio | LogMelEncoder, folder: Path | str) -> 
 
 
 def save_pretrained(encoder: PretrainedAudio, folder: Path) -> None:
-    """Write the model that an encoder was loaded from, a decoder and all, with the encoder's weights as they are now."""
+    """Write the model that an encoder came from, a decoder and all, with the encoder's weights as they are now."""
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(encoder.folder, local_files_only=True)

@@ -1,6 +1,5 @@
 """How far features are from other features of the same sound, token by token."""
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -13,6 +12,7 @@ def token_cosine(found_BAD: Tensor, truth_BAD: Tensor) -> Tensor:
 def token_error(found_BAD: Tensor, truth_BAD: Tensor) -> Tensor:
     """Return the relative L2 error of each token, ``|found - truth| / |truth|``, (B, A).
 
+    >>> import torch
     >>> token_error(torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[0.0, 4.0]]])).item()
     1.25
     """
@@ -26,6 +26,7 @@ def token_unexplained(found_BAD: Tensor, truth_BAD: Tensor) -> Tensor:
     0 is a perfect copy, 1 is as bad as the clip's mean token. Unlike the cosine it is not flattered by what all tokens
     of a clip share.
 
+    >>> import torch
     >>> truth = torch.tensor([[[1.0], [3.0]]])
     >>> token_unexplained(torch.full_like(truth, 2.0), truth).tolist()
     [[1.0, 1.0]]
