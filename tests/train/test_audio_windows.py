@@ -34,7 +34,7 @@ def data(corpus):
 
 
 def test_windows_learn_what_the_whole_clip_says(tmp_path):
-    """A voice that rises: a window is normalised by itself, so that quiet seconds look louder than in the whole clip."""
+    """A voice that rises: a window is normalised by itself, so that quiet seconds look louder than in the clip."""
     training = AudioWindowTraining(encoder(tmp_path), **SHORT).train()
     samples = torch.randn(2, 16_000) * torch.linspace(0.0, 0.3, 16_000).square()
     whole, optimizer = training.whole(samples), torch.optim.AdamW(training.encoder.parameters(), 2e-3)
