@@ -17,6 +17,46 @@ def wan_transformer(**settings):
     return diffusers.WanTransformer3DModel(**heads, **sizes | settings).eval()
 
 
+def original_wan(tensors):
+    """Rename diffusers' keys of a Wan2.1 transformer to the original layout: diffusers' own table, read backwards."""
+    from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
+
+    depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
+    theirs = convert_wan_transformer_to_diffusers({name: name for name in original_wan_names(depth)})
+    return {theirs[name]: tensor for name, tensor in tensors.items()}
+
+
+def original_wan_names(depth):
+    """The keys of Wan2.1's release, those of its image-to-video models among them."""
+    both = lambda names: [f"{name}.{end}" for name in names for end in ("weight", "bias")]  # noqa: E731
+    outer = ["patch_embedding", "text_embedding.0", "text_embedding.2", "time_embedding.0", "time_embedding.2"]
+    image = [f"img_emb.proj.{layer}" for layer in (0, 1, 3, 4)]
+    names = [*both([*outer, *image, "time_projection.1", "head.head"]), "head.modulation"]
+    for i in range(depth):
+        parts = [f"{a}.{b}" for a in ("self_attn", "cross_attn") for b in "qkvo"] + ["norm3", "ffn.0", "ffn.2"]
+        parts += ["cross_attn.k_img", "cross_attn.v_img"]
+        norms = [f"{a}.norm_{b}.weight" for a in ("self_attn", "cross_attn") for b in "qk"]
+        norms += ["cross_attn.norm_k_img.weight"]
+        names += [f"blocks.{i}.{name}" for name in (*both(parts), *norms, "modulation")]
+    return names
+
+
+def original_umt5(tensors):
+    """Rename transformers' keys of a umT5 encoder to those of Wan2.1's release."""
+    words = {
+        "shared": "token_embedding", "encoder.final_layer_norm": "norm", "encoder.block": "blocks",
+        "layer.0.layer_norm": "norm1", "layer.1.layer_norm": "norm2", "layer.0.SelfAttention": "attn",
+        "attn.relative_attention_bias": "pos_embedding.embedding", "layer.1.DenseReluDense.wi_0": "ffn.gate.0",
+        "layer.1.DenseReluDense.wi_1": "ffn.fc1", "layer.1.DenseReluDense.wo": "ffn.fc2",
+    }  # fmt: skip
+    renamed = {}
+    for name, tensor in tensors.items():
+        for theirs, release in words.items():
+            name = name.replace(theirs, release)
+        renamed[name] = tensor
+    return {name: tensor for name, tensor in renamed.items() if name != "encoder.embed_tokens.weight"}
+
+
 def wan_autoencoder():
     """Wan2.1's autoencoder of diffusers, with biases and gains that are not 0 and 1."""
     import diffusers
@@ -30,7 +70,7 @@ def wan_autoencoder():
 
 
 def save_audio(kind, folder):
-    """Write and return an audio encoder: wav2vec2, hubert (each also as -large) or whisper."""
+    """Write and return an audio encoder: wav2vec2, hubert, wavlm (each also as -large) or whisper."""
     import transformers
 
     torch.manual_seed(0)
@@ -45,6 +85,7 @@ def save_audio(kind, folder):
         config_class, model_class = {
             "wav2vec2": (transformers.Wav2Vec2Config, transformers.Wav2Vec2Model),
             "hubert": (transformers.HubertConfig, transformers.HubertModel),
+            "wavlm": (transformers.WavLMConfig, transformers.WavLMModel),
         }[kind.partition("-")[0]]
         norm = "layer" if kind.endswith("-large") else "group"
         model = model_class(config_class(**AUDIO, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"))

@@ -161,7 +161,12 @@ class Codec(Protocol[State]):
 
 @runtime_checkable
 class AudioEncoder(Protocol[State]):
-    """Waveform -> tokens, causal: ``forward`` for a whole clip equals ``step`` over its pieces."""
+    """Waveform -> tokens: ``forward`` for a whole clip equals ``step`` over its pieces, however it is cut, then
+    ``finish``.
+
+    Token ``a`` belongs to ``a / rate`` to ``(a + 1) / rate`` seconds. S samples give ``floor(S * rate / 16000)``
+    tokens; what does not fill a token at the end is dropped.
+    """
 
     rate: float
     width: int
@@ -176,6 +181,10 @@ class AudioEncoder(Protocol[State]):
 
     def step(self, samples_BS: Tensor, state: State) -> tuple[Tensor, State]:
         """Encode the next samples; return tokens and the next state."""
+        ...
+
+    def finish(self, state: State) -> Tensor:
+        """Return the tokens that are left when the stream ends, perhaps none."""
         ...
 
 

@@ -4,34 +4,20 @@ import pytest
 import torch
 
 from lpm.backbone import from_wan, lpm_1b, lpm_17b, to_wan, wan, wan_1b, wan_14b, wan_shape
+from lpm.nn import KeysDiffer
 from lpm.types import Conditions, TextFeatures
-from tiny_weights import HEAD_WIDTH, HEADS, wan_transformer
+from tiny_weights import HEAD_WIDTH, HEADS, original_wan, wan_transformer
 
 diffusers = pytest.importorskip("diffusers")
-from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers  # noqa: E402
 
 DEPTH, CHANNELS, TEXT = 2, 4, 24
+# Parameters of the published text-to-video files: 4 bytes each of ``total_size`` in the index of the 14 B shards, and
+# the tensors of the 1.3 B file as others count them. For I2V-14B, diffusers' network of its published config.
+PUBLISHED = {"T2V-1.3B": 1_418_996_800, "T2V-14B": 57_153_966_336 // 4, "I2V-14B": 16_394_878_784}
 SIZES = {"width": HEADS * HEAD_WIDTH, "depth": DEPTH, "heads": HEADS, "hidden": 40, "channels": CHANNELS}
 
 
 reference = wan_transformer
-
-
-def original(tensors):
-    """Rename diffusers' keys to the original layout, by inverting diffusers' own conversion."""
-    names = convert_wan_transformer_to_diffusers({name: name for name in original_names(DEPTH)})
-    return {names[name]: tensor for name, tensor in tensors.items()}
-
-
-def original_names(depth):
-    both = lambda names: [f"{name}.{end}" for name in names for end in ("weight", "bias")]  # noqa: E731
-    outer = ["patch_embedding", "text_embedding.0", "text_embedding.2", "time_embedding.0", "time_embedding.2"]
-    names = [*both([*outer, "time_projection.1", "head.head"]), "head.modulation"]
-    for i in range(depth):
-        parts = [f"{a}.{b}" for a in ("self_attn", "cross_attn") for b in "qkvo"] + ["norm3", "ffn.0", "ffn.2"]
-        norms = [f"{a}.norm_{b}.weight" for a in ("self_attn", "cross_attn") for b in "qk"]
-        names += [f"blocks.{i}.{name}" for name in (*both(parts), *norms, "modulation")]
-    return names
 
 
 def loaded(tensors, audio_width=None):
@@ -67,10 +53,10 @@ def expected(theirs, video, text, t):
 def test_text_to_video_equals_diffusers(layout):
     theirs = reference()
     tensors = theirs.state_dict()
-    ours, left_out = loaded(tensors if layout == "diffusers" else original(tensors))
+    ours, left_out = loaded(tensors if layout == "diffusers" else original_wan(tensors))
     video, text, t = inputs()
     torch.testing.assert_close(run(ours, video, text, t), expected(theirs, video, text, t), atol=1e-5, rtol=1e-5)
-    assert left_out == []
+    assert left_out == {}
 
 
 def test_an_lpm_with_mute_audio_equals_the_loaded_wan():
@@ -101,29 +87,37 @@ def test_there_and_back_is_the_same(layout):
     tensors = reference().state_dict()
     ours, _ = loaded(tensors, audio_width=8)
     back, left_out = to_wan(ours.state_dict(), HEADS, layout)
-    truth = tensors if layout == "diffusers" else original(tensors)
+    truth = tensors if layout == "diffusers" else original_wan(tensors)
     assert back.keys() == truth.keys()
     assert all(torch.equal(back[name], truth[name]) for name in truth)
     assert "text.null" in left_out and "blocks.0.cross.audio.out.weight" in left_out
 
 
 def test_shape_is_read_from_the_weights():
-    shape = wan_shape(original(reference().state_dict()), HEAD_WIDTH)
+    shape = wan_shape(original_wan(reference().state_dict()), HEAD_WIDTH)
     numbers = {name: getattr(shape, name) for name in SIZES}
     assert numbers == SIZES and shape.text_width == TEXT and shape.waves == 32 and not shape.image
 
 
-def test_missing_and_unknown_keys_are_all_listed():
-    tensors = reference().state_dict()
+def test_keys_that_do_not_fit_are_all_in_one_table():
+    tensors = dict(reference().state_dict())
     del tensors["blocks.1.ffn.net.2.bias"], tensors["blocks.0.attn1.to_q.weight"]
     tensors["blocks.0.surprise"] = torch.zeros(1)
+    tensors["blocks.1.attn2.to_out.0.bias"] = torch.zeros(31)
     with pytest.raises(ValueError) as caught:
         from_wan(tensors, HEADS, CHANNELS)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "Wan2.1 transformer (diffusers layout): 2 keys missing, 1 unknown"
-    assert lines[1:] == [
-        "missing: blocks.0.attn1.to_q.weight", "missing: blocks.1.ffn.net.2.bias", "unknown: blocks.0.surprise",
-    ]  # fmt: skip
+    assert lines == [
+        "Wan2.1 transformer (diffusers layout): 2 missing, 1 unknown, 1 misshapen",
+        "key                           is         needs     has",
+        "blocks.0.attn1.to_q.weight    missing    (32, 32)  -",
+        "blocks.1.ffn.net.2.bias       missing    (32,)     -",
+        "blocks.0.surprise             unknown    -         (1,)",
+        "blocks.1.attn2.to_out.0.bias  misshapen  (32,)     (31,)",
+    ]
+    del tensors["proj_out.bias"], tensors["blocks.0.ffn.net.0.proj.weight"]  # the latter tells a width
+    with pytest.raises(KeysDiffer, match=r"1 missing\nkey .*\nblocks\.0\.ffn\.net\.0\.proj\.weight  missing"):
+        from_wan(tensors, HEADS, CHANNELS)
     with pytest.raises(ValueError, match=r"not the weights of a Wan2\.1 transformer: they begin with a"):
         from_wan({"a": torch.zeros(1)}, HEADS, CHANNELS)
 
@@ -139,13 +133,22 @@ def count(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("size", ["1b", "14b"])
-def test_parameter_counts_are_those_of_wan(size):
-    heads, hidden, depth, build = (12, 8960, 30, wan_1b) if size == "1b" else (40, 13824, 40, wan_14b)
+@pytest.mark.parametrize("layout", ["diffusers", "original"])
+@pytest.mark.parametrize("name", ["T2V-1.3B", "T2V-14B", "I2V-14B"])
+def test_published_sizes_fit_key_by_key(name, layout):
+    """On the meta device: the published networks' keys and shapes are all converted, left out by name, or refused."""
+    heads, hidden, depth, build = (12, 8960, 30, wan_1b) if name == "T2V-1.3B" else (40, 13824, 40, wan_14b)
+    image = {"in_channels": 36, "image_dim": 1280, "added_kv_proj_dim": 5120} if name == "I2V-14B" else {}
     with torch.device("meta"):
-        theirs = diffusers.WanTransformer3DModel(num_attention_heads=heads, ffn_dim=hidden, num_layers=depth)
+        theirs = diffusers.WanTransformer3DModel(num_attention_heads=heads, ffn_dim=hidden, num_layers=depth, **image)
         ours = build()
-    assert count(ours) - ours.text.null.numel() == count(theirs)
+    tensors = theirs.state_dict() if layout == "diffusers" else original_wan(theirs.state_dict())
+    converted, left_out = from_wan(tensors, heads, 16)
+    needed = {name: tensor.shape for name, tensor in ours.state_dict().items() if name != "text.null"}
+    assert {name: tensor.shape for name, tensor in converted.items()} == needed
+    assert sum(t.numel() for t in (*converted.values(), *left_out.values())) == count(theirs) == PUBLISHED[name]
+    assert len(left_out) == (5 * 40 + 8 + 1 if image else 0)
+    assert count(ours) == pytest.approx(PUBLISHED[name.replace("I2V", "T2V")], rel=0.005)
 
 
 def test_audio_adds_about_three_billion_to_fourteen():
@@ -153,5 +156,5 @@ def test_audio_adds_about_three_billion_to_fourteen():
         whole, text_video = count(lpm_17b()), count(wan_14b())
         small, small_text_video = count(lpm_1b()), count(wan_1b())
     assert whole - text_video == pytest.approx(3.2e9, rel=0.01)
-    assert whole == pytest.approx(17.5e9, rel=0.005)
+    assert whole == pytest.approx(17.5e9, rel=0.005) and int(whole / 1e9) == 17  # the paper says 17 B, no more digits
     assert small - small_text_video == pytest.approx(0.22e9, rel=0.02)

@@ -126,10 +126,11 @@ def test_wrong_weights_are_all_listed():
     with pytest.raises(ValueError) as caught:
         wan_codec_from(tensors)
     assert str(caught.value).splitlines() == [
-        "Wan2.1's autoencoder: 3 keys do not fit",
-        "missing: decoder.conv_in.bias",
-        "unknown: surprise",
-        "misshapen: quant_conv.bias (3,), not (32,)",
+        "Wan2.1's autoencoder: 1 missing, 1 unknown, 1 misshapen",
+        "key                   is         needs  has",
+        "decoder.conv_in.bias  missing    (32,)  -",
+        "surprise              unknown    -      (1,)",
+        "quant_conv.bias       misshapen  (32,)  (3,)",
     ]
     with pytest.raises(ValueError, match="begin with a"):
         wan_codec_from({"a": torch.zeros(1)})

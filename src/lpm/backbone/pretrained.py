@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from huggingface_hub import load_torch_model, save_torch_state_dict
+from safetensors import safe_open
 from torch import Tensor
 
 from lpm.backbone.dit import DiT
 from lpm.build import build
+from lpm.nn import check_keys, shapes
 
 CONFIG = "config.json"
 FRESH = (".audio.", "speak.", "listen.", "text.null")  # what Wan2.1 does not have
@@ -34,7 +36,8 @@ def pretrained_dit(folder: str) -> DiT:
     began as (LPM 1.0, Base LPM, first stage of the curriculum).
 
     Raises:
-        ValueError: no such folder, or weights that do not fit the spec; every key that does not is listed.
+        ValueError: no such folder, or one that holds no DiT.
+        KeysDiffer: weights that do not fit the spec; the message is a table of every key that does not.
     """
     where = Path(folder)
     if not (where / CONFIG).is_file():
@@ -45,16 +48,22 @@ def pretrained_dit(folder: str) -> DiT:
             f"{where} builds a {type(network).__name__}, not a DiT; give a folder of `lpm weights convert`"
         )
     network.zero_audio_()
-    expected = network.state_dict()
-    try:
-        found: Any = load_torch_model(network, where, strict=False)
-    except RuntimeError as error:  # another shape; torch lists them all
-        raise ValueError(f"weights of {where} do not fit its {CONFIG}: {error}") from None
-    missing = [name for name in found.missing_keys if not any(part in name for part in FRESH)]
-    if missing or found.unexpected_keys:
-        rows = [f"missing: {name}" for name in missing] + [f"unknown: {name}" for name in found.unexpected_keys]
-        raise ValueError(f"weights of {where}: {len(rows)} of {len(expected)} keys do not fit\n" + "\n".join(rows))
+    found = stored_shapes(where)
+    fresh = {name for name in network.state_dict() if any(part in name for part in FRESH)} - found.keys()
+    needed = {name: shape for name, shape in shapes(network.state_dict()).items() if name not in fresh}
+    check_keys(needed, found, f"weights of {where}")
+    load_torch_model(network, where, strict=False)
     return network
+
+
+def stored_shapes(folder: Path) -> dict[str, torch.Size]:
+    """Return the shape of every tensor in a folder's safetensors files, without loading them."""
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            names = tensors.keys()  # the handle itself cannot be iterated
+            found |= {name: torch.Size(tensors.get_slice(name).get_shape()) for name in names}
+    return found
 
 
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:

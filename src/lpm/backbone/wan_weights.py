@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
+
+from lpm.backbone.sizes import wan
+from lpm.nn import KeyFault, KeysDiffer, check_keys, shapes
 
 Layout = Literal["original", "diffusers"]
 
@@ -41,6 +44,7 @@ INNER_ALONE = (
 )
 # What image-to-video weights have and LPM leaves out (LPM 1.0, Base LPM: CLIP image attention and its embedding).
 IMAGE_PATH = re.compile(r"img_emb\.|image_embedder\.|(k|v|norm_k|norm_q)_img\.|add_[kv]_proj\.|norm_added_[kq]\.")
+EMBED = "patch_embedding.weight"
 PREFIXES = ("model.diffusion_model.", "module.", "transformer.")
 
 
@@ -76,7 +80,7 @@ def layout_of(names: Mapping[str, object]) -> Layout:
         ValueError: the keys are in neither layout.
     """
     for layout, key in (("original", "head.modulation"), ("diffusers", "proj_out.weight")):
-        if key in names and "patch_embedding.weight" in names:
+        if key in names and EMBED in names:
             return layout  # type: ignore[return-value]
     first = ", ".join(sorted(names)[:3]) or "nothing"
     raise ValueError(f"these are not the weights of a Wan2.1 transformer: they begin with {first}")
@@ -91,30 +95,31 @@ def strip_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def wan_shape(tensors: Mapping[str, Tensor], head_width: int = 128) -> WanShape:
-    """Read a network's numbers off its weights, which may be on the meta device; Wan's heads are 128 wide."""
-    diffusers = layout_of(tensors) == "diffusers"
-    embed, hidden, text, waves = (
-        tensors[f"{name}.weight"].shape
-        for name in (
-            ("patch_embedding", "blocks.0.ffn.net.0.proj", OUTER[1][2], OUTER[3][2])
-            if diffusers
-            else ("patch_embedding", "blocks.0.ffn.0", OUTER[1][1], OUTER[3][1])
-        )
-    )
+    """Read a network's numbers off its weights, which may be on the meta device; Wan's heads are 128 wide.
+
+    Raises:
+        KeysDiffer: one of the tensors that tell the numbers is missing.
+    """
+    column = 1 if layout_of(tensors) == "original" else 2
+    telling = [row[column] for row in (OUTER[0], OUTER[1], OUTER[3], OUTER[6])] + [f"blocks.0.{INNER[6][column]}"]
+    missing = [f"{name}.weight" for name in telling if f"{name}.weight" not in tensors]
+    if missing:
+        raise KeysDiffer("Wan2.1 transformer", [KeyFault(name, None, None) for name in missing])
+    embed, text, waves, out, hidden = (tensors[f"{name}.weight"].shape for name in telling)
     blocks = {int(found[1]) for name in tensors if (found := re.match(r"blocks\.(\d+)\.", name))}
     return WanShape(
         width=embed[0],
         depth=max(blocks) + 1,
         heads=embed[0] // head_width,
         hidden=hidden[0],
-        channels=tensors["proj_out.weight" if diffusers else "head.head.weight"].shape[0] // 4,
+        channels=out[0] // 4,
         text_width=text[1],
         waves=waves[1],
         image=any(IMAGE_PATH.search(name) for name in tensors),
     )
 
 
-def from_wan(tensors: Mapping[str, Tensor], heads: int, channels: int) -> tuple[dict[str, Tensor], list[str]]:
+def from_wan(tensors: Mapping[str, Tensor], heads: int, channels: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Convert weights of a Wan2.1 transformer, in either layout, to those of our DiT.
 
     Of an image-to-video model, the input channels of mask and image and the image attention are left out (LPM 1.0, Base
@@ -127,23 +132,39 @@ def from_wan(tensors: Mapping[str, Tensor], heads: int, channels: int) -> tuple[
         channels: latent channels; further input channels are left out.
 
     Returns:
-        Our tensors, without audio paths and null tokens, and the names that were left out on purpose.
+        Our tensors, without audio paths and null tokens, and the tensors that were left out on purpose; the key of
+        input channels is ``patch_embedding.weight[:, 16:]``.
 
     Raises:
-        ValueError: keys are missing or unknown; the message lists every one.
+        KeysDiffer: keys are missing, unknown or misshapen; the message is a table of every one.
     """
     tensors = strip_prefix(tensors)
-    layout = layout_of(tensors)
-    depth = wan_shape(tensors).depth
-    every = list(rules(layout, depth))
-    used = {name for rule in every for name in rule.theirs}
-    left_out = [name for name in tensors if name not in used and IMAGE_PATH.search(name)]
-    check_keys(used, tensors.keys() - set(left_out), f"Wan2.1 transformer ({layout} layout)")
+    layout, shape = layout_of(tensors), wan_shape(tensors)
+    kept, left_out = leave_out(tensors, channels)
+    check_keys(needed_shapes(shape, heads, channels, layout), shapes(kept), f"Wan2.1 transformer ({layout} layout)")
     ours = {}
-    for rule in every:
-        parts = [to_ours(rule.ours, index, tensors[name], heads, channels) for index, name in enumerate(rule.theirs)]
+    for rule in rules(layout, shape.depth):
+        parts = [to_ours(rule.ours, index, kept[name], heads, channels) for index, name in enumerate(rule.theirs)]
         ours[rule.ours] = torch.cat(parts) if len(parts) > 1 else parts[0]
     return ours, left_out
+
+
+def leave_out(tensors: Mapping[str, Tensor], channels: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Split Wan's tensors into those of the text-to-video path and those of the image path."""
+    kept = {name: tensor for name, tensor in tensors.items() if not IMAGE_PATH.search(name)}
+    left_out = {name: tensor for name, tensor in tensors.items() if name not in kept}
+    embed = kept[EMBED]
+    if embed.shape[1] > channels:
+        kept[EMBED], left_out[f"{EMBED}[:, {channels}:]"] = embed[:, :channels], embed[:, channels:]
+    return kept, left_out
+
+
+def needed_shapes(shape: WanShape, heads: int, channels: int, layout: Layout) -> dict[str, Size]:
+    """Return the shape of every tensor that Wan's text-to-video network of these numbers has."""
+    numbers = {name: value for name, value in asdict(shape).items() if name != "image"}
+    with torch.device("meta"):
+        network = wan(**{**numbers, "heads": heads, "channels": channels})
+    return shapes(to_wan(network.state_dict(), heads, layout)[0])
 
 
 def to_wan(ours: Mapping[str, Tensor], heads: int, layout: Layout = "diffusers") -> tuple[dict[str, Tensor], list[str]]:
@@ -186,18 +207,10 @@ def rules(layout: Layout, depth: int) -> Iterator[Rule]:
         yield from expand(f"blocks.{index}.", INNER_ALONE, ("",))
 
 
-def check_keys(expected: set[str], found: set[str], what: str) -> None:
-    """Raise ValueError with every missing and unknown name, unless the two sets are equal."""
-    missing, unknown = sorted(expected - found), sorted(found - expected)
-    if missing or unknown:
-        rows = [f"missing: {name}" for name in missing] + [f"unknown: {name}" for name in unknown]
-        raise ValueError(f"{what}: {len(missing)} keys missing, {len(unknown)} unknown\n" + "\n".join(rows))
-
-
 def to_ours(name: str, part: int, tensor: Tensor, heads: int, channels: int) -> Tensor:
     """Bring one tensor of Wan's into the layout of our tensor ``name``, of which it is the given part."""
     if name == "embed.noisy.weight":
-        return tensor[:, :channels].flatten(1).clone()  # (D, C, 1, p, q) -> (D, C p q)
+        return tensor.flatten(1).clone()  # (D, C, 1, p, q) -> (D, C p q)
     if name.startswith("head.out"):
         return _swap_pixels(tensor, lambda rows: rows.unflatten(0, (-1, channels)).transpose(0, 1))
     if name.endswith("modulation"):

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lpm.codec.wan import Down, FrameAttention, Residual, Up, WanCodec
+from lpm.nn import check_keys
 
 # Inside a layer: our name, the original name, diffusers' name.
 RESIDUAL = (
@@ -58,7 +59,8 @@ def wan_codec(weights: str | Path, half: bool = False) -> WanCodec:
         half: compute in bfloat16.
 
     Raises:
-        ValueError: no such file, or keys that are missing, unknown or of another shape; every one is listed.
+        ValueError: no such file, or not this autoencoder.
+        KeysDiffer: keys are missing, unknown or misshapen; the message is a table of every one.
     """
     path = Path(weights)
     file = path / "diffusion_pytorch_model.safetensors" if path.is_dir() else path
@@ -83,15 +85,11 @@ def wan_codec_from(tensors: Mapping[str, Tensor]) -> WanCodec:
     codec = WanCodec(len(first), channels=channels, mean=plain, deviation=plain and [1.0] * channels)
     names = dict(pairs(codec, column))
     expected = codec.state_dict()
-    missing = sorted(their for our, their in names.items() if our in expected and their not in tensors)
-    unknown = sorted(tensors.keys() - set(names.values()))
-    rows = [f"missing: {name}" for name in missing] + [f"unknown: {name}" for name in unknown]
-    ours = {our: tensors[their] for our, their in names.items() if our in expected and their in tensors}
-    for our, tensor in ours.items():
-        if tensor.numel() != expected[our].numel():
-            rows.append(f"misshapen: {names[our]} {tuple(tensor.shape)}, not {tuple(expected[our].shape)}")
-    if rows:
-        raise ValueError(f"Wan2.1's autoencoder: {len(rows)} keys do not fit\n" + "\n".join(rows))
+    needed = {their: expected[our].shape for our, their in names.items() if our in expected}
+    same = {name for name in needed.keys() & tensors.keys() if needed[name].numel() == tensors[name].numel()}
+    found = {name: needed[name] if name in same else tensor.shape for name, tensor in tensors.items()}
+    check_keys(needed, found, "Wan2.1's autoencoder")
+    ours = {our: tensors[their] for our, their in names.items() if our in expected}
     codec.load_state_dict({our: tensor.reshape(expected[our].shape) for our, tensor in ours.items()})
     return codec
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lpm.condition.windows import AudioWindow, Windows
 from lpm.types import SAMPLE_RATE
 
 STRIDE = 320  # samples of a token: 50 tokens a second in all of these encoders
@@ -18,34 +18,27 @@ WAVE_KINDS = ("wav2vec2", "hubert", "wavlm")
 WHISPER = "whisper"
 
 
-@dataclass(frozen=True)
-class AudioWindow:
-    """State of a stream: samples that will be heard again, then ``waiting`` samples whose second is not yet whole."""
-
-    samples_BS: Tensor
-    waiting: int = 0
-
-
 class PretrainedAudio(nn.Module):
     """16 kHz samples -> 50 tokens a second of a pretrained encoder, which sees 3-second windows as it will when live.
 
     Such encoders look at the whole clip. Live, each second is encoded as the end of a window of itself and the two
-    seconds before it (LPM 1.0, streaming inference), and a model should be trained on what it will hear: so ``forward``
-    encodes in these windows, too, unless ``windowed`` is False. At the start of a stream the windows are shorter.
+    seconds before it (``lpm.condition.Windows``), and a model should be trained on what it will hear: so ``forward``
+    encodes in these windows, too, unless ``windowed`` is False.
 
-    Token ``a`` of a wave encoder is made of samples up to ``(a + 1) / 50`` seconds and of its window; Whisper's mel
-    frames look 12.5 ms further.
+    Token ``a`` belongs to ``a / 50`` to ``(a + 1) / 50`` seconds, whole or in windows. Before attention, a wave encoder
+    makes it of the 25 ms that end at ``(a + 1) / 50`` seconds; Whisper of about 65 ms around ``a / 50`` seconds.
 
     Args:
         weights: local folder in transformers' format (config.json and weights); nothing is downloaded.
         layer: hidden state to return, 0 the embedding, -1 the last; None the encoder's output.
-        windowed: encode in streaming windows; False sees the whole clip (Whisper: 30 s at a time).
+        windowed: ``forward`` encodes in streaming windows; False sees the whole clip (Whisper: 30 s at a time), which
+            no stream can: ``step`` goes in windows all the same.
         history: seconds of a window that were encoded before.
         fresh: seconds of a window that are new.
         trainable: let gradients into the weights; else they are frozen.
 
     Raises:
-        ValueError: no such folder, another kind of model, or a window that is not whole tokens.
+        ValueError: no such folder, another kind of model, negative history, or less than a token that is new.
     """
 
     rate = SAMPLE_RATE / STRIDE
@@ -69,18 +62,14 @@ class PretrainedAudio(nn.Module):
         if config.model_type not in (*WAVE_KINDS, WHISPER):
             kinds = ", ".join((*WAVE_KINDS, WHISPER))
             raise ValueError(f"{folder} is a {config.model_type}; audio encoders are {kinds}")
-        for name, seconds in (("history", history), ("fresh", fresh)):
-            if seconds < 0 or (seconds * self.rate) % 1 or (name == "fresh" and seconds == 0):
-                raise ValueError(f"{name} of {seconds} s is not whole tokens of 20 ms; choose {name} such as 1.0")
         model = AutoModel.from_pretrained(folder, local_files_only=True)
         self.is_whisper = config.model_type == WHISPER
         self.network = model.get_encoder() if self.is_whisper else model
         self.extractor = whisper_extractor(config) if self.is_whisper else None
         self.normalise = not self.is_whisper and asks_to_normalise(folder, config)
         self.width = int(config.d_model if self.is_whisper else config.hidden_size)
-        self.layer, self.windowed = layer, windowed
-        self.history, self.fresh = round(history * SAMPLE_RATE), round(fresh * SAMPLE_RATE)
-        self.trainable = trainable
+        self.folder, self.layer, self.windowed, self.trainable = folder, layer, windowed, trainable
+        self.windows = Windows(self.rate, self.width, history, fresh)
         self.requires_grad_(trainable).eval()
 
     def train(self, mode: bool = True) -> PretrainedAudio:
@@ -89,35 +78,23 @@ class PretrainedAudio(nn.Module):
 
     def forward(self, samples_BS: Tensor) -> Tensor:
         """Encode samples (B, S) in [-1, 1] to tokens (B, floor(S / 320), D)."""
-        if not self.windowed:
-            return self.encode(samples_BS)
-        tokens, state = self.step(samples_BS, self.init_state(len(samples_BS)))
-        return torch.cat([tokens, self._newest(state.samples_BS, state.waiting)], dim=1)
+        return self.windows.encode(self.encode, samples_BS) if self.windowed else self.encode(samples_BS)
 
     def init_state(self, batch: int) -> AudioWindow:
         """Return the state before the first sample."""
-        return AudioWindow(next(self.network.parameters()).new_zeros(batch, 0))
+        return self.windows.init_state(next(self.network.parameters()), batch)
 
     def step(self, samples_BS: Tensor, state: AudioWindow) -> tuple[Tensor, AudioWindow]:
         """Encode the next samples, any number; return the tokens of seconds that became whole, and the next state."""
-        heard = torch.cat([state.samples_BS, samples_BS.to(state.samples_BS)], dim=1)
-        waiting = state.waiting + samples_BS.shape[1]
-        tokens = [heard.new_zeros(len(heard), 0, self.width)]
-        end = heard.shape[1] - waiting
-        while waiting >= self.fresh:
-            end, waiting = end + self.fresh, waiting - self.fresh
-            tokens.append(self._newest(heard[:, max(0, end - self.fresh - self.history) : end], self.fresh))
-        return torch.cat(tokens, dim=1), AudioWindow(heard[:, max(0, end - self.history) :], waiting)
+        return self.windows.step(self.encode, samples_BS, state)
 
-    def _newest(self, window_BS: Tensor, count: int) -> Tensor:
-        """Return the tokens of the last ``count`` samples of a window, fewer if they are not whole tokens."""
-        if count < STRIDE:
-            return window_BS.new_zeros(len(window_BS), 0, self.width)
-        tokens = self.encode(window_BS)
-        return tokens[:, tokens.shape[1] - count // STRIDE :]
+    def finish(self, state: AudioWindow) -> Tensor:
+        """Return the tokens of the second that the stream ends in; what does not fill a token is dropped."""
+        return self.windows.finish(self.encode, state)
 
     def encode(self, samples_BS: Tensor) -> Tensor:
         """Encode samples as one window: (B, floor(S / 320), D)."""
+        samples_BS = samples_BS.to(next(self.network.parameters()))
         with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
             return self._encode_mel(samples_BS) if self.is_whisper else self._encode_waves(samples_BS)
 

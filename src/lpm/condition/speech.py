@@ -37,6 +37,8 @@ def log_mel(frames_BAS: Tensor, mels: int) -> Tensor:
     """
     dtype = torch.float64 if frames_BAS.dtype == torch.float64 else torch.float32
     device = frames_BAS.device
+    if frames_BAS.shape[1] == 0:  # a Fourier transform of nothing is an error in some builds of PyTorch
+        return frames_BAS.new_zeros(len(frames_BAS), 0, mels, dtype=dtype)
     with torch.autocast(device.type, enabled=False):
         window = torch.hann_window(FRAME, dtype=dtype, device=device)
         power = torch.fft.rfft(frames_BAS.to(dtype) * window).abs().square()
@@ -113,6 +115,10 @@ class LogMelEncoder(nn.Module):
             x = F.gelu(norm(x.transpose(1, 2)).transpose(1, 2))
             next_state.append(conv_state)
         return self.out(x.transpose(1, 2)), tuple(next_state)
+
+    def finish(self, state: tuple[Tensor, ...]) -> Tensor:
+        """Return the tokens that are left when the stream ends: none, for each came when it was complete."""
+        return self.out.weight.new_zeros(len(state[0]), 0, self.width)
 
     def _causal_convs(self) -> list[CausalConv]:
         return [conv for conv in self.convs if isinstance(conv, CausalConv)]

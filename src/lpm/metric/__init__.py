@@ -5,6 +5,7 @@ Each metric is a pure function of one clip and a thin ``torchmetrics.Metric`` th
 """
 
 from lpm.metric.drift import Drift, drift, window_medians, window_times
+from lpm.metric.features import token_cosine, token_error, token_unexplained
 from lpm.metric.identity import (
     IdentityDistance,
     IdentityVerification,
@@ -78,6 +79,9 @@ __all__ = [
     "sharpness_drift",
     "theil_sen",
     "theil_sen_resampled",
+    "token_cosine",
+    "token_error",
+    "token_unexplained",
     "verify",
     "window_medians",
     "window_times",

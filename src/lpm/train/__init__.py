@@ -1,5 +1,8 @@
 """Training for the recipes: LightningModules, data modules and callbacks."""
 
+from lpm.train.audio_data import AudioData
+from lpm.train.audio_report import AudioWindowReport, compare_windows
+from lpm.train.audio_windows import AudioWindowTraining
 from lpm.train.base import BaseTraining
 from lpm.train.callbacks import PerformanceReport, StoreSpec
 from lpm.train.clips import PuppetClips
@@ -15,6 +18,9 @@ from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
 
 __all__ = [
+    "AudioData",
+    "AudioWindowReport",
+    "AudioWindowTraining",
     "BasePrediction",
     "BaseTraining",
     "Change",
@@ -36,6 +42,7 @@ __all__ = [
     "StoreSpec",
     "WriteVideos",
     "compare",
+    "compare_windows",
     "make_pairs",
     "measure",
 ]

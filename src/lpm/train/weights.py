@@ -1,35 +1,40 @@
 """``lpm weights convert`` and ``lpm weights info``: weights of other programs, and what is in a file or folder."""
 
 import json
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import load_state_dict_from_file
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
 from lpm.backbone import WanShape, from_wan, wan_shape
 from lpm.backbone.pretrained import count_parameters, save_dit
 from lpm.backbone.wan_weights import layout_of, strip_prefix
-
-INDEX = ".index.json"
+from lpm.condition.umt5_weights import WORDS, is_umt5, save_umt5, umt5_shape
+from lpm.nn import KeysDiffer
+from lpm.nn.keys import key_table
+from lpm.train.weight_files import find_transformer, head_width, read_tensors
 
 
 def convert(source: Path, output: Path, audio_width: int | None = 1024, half: bool = False) -> None:
-    """Convert the transformer of Wan2.1 into a folder that a recipe's backbone can start from.
+    """Convert the transformer or the text encoder of Wan2.1 into a folder that a recipe can start from.
 
-    Understands both key layouts: files of the original release and folders of diffusers, whole or in shards. What an
-    image-to-video model has and LPM leaves out is listed. Its autoencoder and text encoder are used where they are, by
-    lpm.codec.wan_codec and lpm.condition.PretrainedText.
+    The transformer: both key layouts, files of the original release and folders of diffusers, whole or in shards; what
+    an image-to-video model has and LPM leaves out is listed. The text encoder: umT5 of the original release
+    (models_t5_umt5-xxl-enc-bf16.pth); in transformers' format, lpm.condition.PretrainedText reads it where it is, as
+    lpm.codec.wan_codec reads the autoencoder.
 
     Example: lpm weights convert Wan2.1-T2V-1.3B weights/wan-1b
 
     Args:
         source: safetensors or .pth file, folder of shards, or a whole model's folder.
-        output: folder to write; lpm.backbone.pretrained_dit loads it.
+        output: folder to write; lpm.backbone.pretrained_dit or lpm.condition.PretrainedText loads it.
         audio_width: width of the audio encoders' tokens (1024 for wav2vec 2.0 large); null builds no audio paths.
         half: store bfloat16.
     """
@@ -37,18 +42,71 @@ def convert(source: Path, output: Path, audio_width: int | None = 1024, half: bo
         raise ValueError(f"{output} exists and is not empty; name a new folder")
     place = find_transformer(source)
     tensors = strip_prefix(read_tensors(place))
-    layout, shape = layout_of(tensors), wan_shape(tensors, head_width(place))
+    try:
+        if is_umt5(tensors):
+            convert_text(tensors, place, output, half)
+        else:
+            convert_transformer(tensors, place, output, audio_width, half)
+    except KeysDiffer as error:
+        show_faults(error)
+        raise ValueError(f"{error.summary}; are these the weights of Wan2.1?") from None
+
+
+def convert_transformer(
+    tensors: Mapping[str, Tensor], place: Path, output: Path, audio_width: int | None, half: bool
+) -> None:
+    """Write a DiT's folder and say what was converted and what was left out."""
+    shape = wan_shape(tensors, head_width(place))
     ours, left_out = from_wan(tensors, shape.heads, shape.channels)
-    if half:
-        ours = {name: tensor.bfloat16() for name, tensor in ours.items()}
-    save_dit(ours, spec_of(shape, audio_width), output)
-    table = Table("what", "tensors", "parameters", title=f"Wan2.1 transformer, {layout} layout")
-    table.add_row("converted", str(len(ours)), f"{count_parameters(ours) / 1e9:.4f} B")
-    dropped = {name: tensors[name] for name in left_out}
-    table.add_row("image path, left out", str(len(dropped)), f"{count_parameters(dropped) / 1e9:.4f} B")
-    Console().print(table)
+    save_dit(to_half(ours) if half else ours, spec_of(shape, audio_width), output)
+    table = Table("what", "tensors", "parameters", title=f"Wan2.1 transformer, {layout_of(tensors)} layout")
+    add_row(table, "converted", list(ours.values()))
+    for name, group in grouped(left_out).items():
+        add_row(table, f"left out: {name}", group)
+    Console(width=120).print(table)
     hears = "audio paths start fresh and mute" if audio_width else "no audio paths"
     print(f"wrote {output}; {hears}")
+
+
+def convert_text(tensors: Mapping[str, Tensor], place: Path, output: Path, half: bool) -> None:
+    """Write a text encoder's folder, with the tokenizer that the release keeps beside it."""
+    words = place.parent / WORDS
+    save_umt5(to_half(tensors) if half else tensors, output, words if words.is_dir() else None)
+    table = Table("what", "tensors", "parameters", title="umT5, layout of Wan2.1's release")
+    add_row(table, "converted", list(tensors.values()))
+    Console(width=120).print(table)
+    without = (
+        "" if words.is_dir() else f"; its tokenizer is not at {words}, so copy the tokenizer's files there yourself"
+    )
+    print(f"wrote {output}{without}")
+
+
+def to_half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors in bfloat16."""
+    return {name: tensor.bfloat16() for name, tensor in tensors.items()}
+
+
+def grouped(tensors: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """Gather tensors whose names differ in the number of the block only.
+
+    >>> import torch
+    >>> list(grouped({"blocks.0.k.bias": torch.ones(2), "blocks.11.k.bias": torch.ones(2)}))
+    ['blocks.*.k.bias']
+    """
+    groups: dict[str, list[Tensor]] = {}
+    for name, tensor in tensors.items():
+        groups.setdefault(re.sub(r"^blocks\.\d+\.", "blocks.*.", name), []).append(tensor)
+    return groups
+
+
+def add_row(table: Table, what: str, tensors: list[Tensor]) -> None:
+    """Add how many tensors and parameters a part has."""
+    table.add_row(escape(what), str(len(tensors)), f"{sum(tensor.numel() for tensor in tensors):,}")
+
+
+def show_faults(error: KeysDiffer) -> None:
+    """Print every key that does not fit, to the error stream."""
+    print("\n".join(key_table(error.faults)), file=sys.stderr)
 
 
 def info(source: Path) -> None:
@@ -79,63 +137,15 @@ def describe(tensors: Mapping[str, Tensor], place: Path) -> dict[str, Any]:
         return {"kind": spec["class_path"], **spec.get("init_args", {})}
     if "encoder.conv1.weight" in tensors or "encoder.conv_in.weight" in tensors:
         return {"kind": "Wan2.1 autoencoder; lpm.codec.wan_codec loads it"}
+    if is_umt5(tensors):
+        return {"kind": "umT5, layout of Wan2.1's release; lpm weights convert brings it", **umt5_shape(tensors)}
+    if "shared.weight" in tensors and "model_type" in spec:
+        return {"kind": f"{spec['model_type']} in transformers' format; lpm.condition.PretrainedText loads it"}
     try:
         layout = layout_of(tensors)
     except ValueError:
         return {"kind": f"unknown; it begins with {', '.join(sorted(tensors)[:3])}"}
     return {"kind": f"Wan2.1 transformer, {layout} layout", **asdict(wan_shape(tensors, head_width(place)))}
-
-
-def find_transformer(source: Path) -> Path:
-    """Return the file or folder that holds the transformer, or what is given if it is one already.
-
-    Raises:
-        ValueError: nothing there, or a folder without weights.
-    """
-    if not source.exists():
-        raise ValueError(f"weights {source} are missing; give a file or folder of Wan2.1, original or diffusers")
-    if source.is_file():
-        return source
-    inside = source / "transformer" if (source / "model_index.json").is_file() else source
-    if not list(inside.glob("*.safetensors")):
-        raise ValueError(f"{inside} holds no .safetensors; give the file itself, or the folder that holds it")
-    return inside
-
-
-def read_tensors(place: Path) -> dict[str, Tensor]:
-    """Return all tensors of a file, or of a folder with one file or shards with an index.
-
-    Raises:
-        ValueError: shards are missing, or several files without an index.
-    """
-    if place.is_file():
-        try:
-            content: Any = load_state_dict_from_file(place, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ValueError(f"{place} holds no weights that can be read: {error}") from None
-        found = content.get("state_dict", content)
-        return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
-    index = next(iter(place.glob(f"*.safetensors{INDEX}")), None)
-    files = sorted(place.glob("*.safetensors"))
-    if index is not None:
-        files = [place / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing:
-            raise ValueError(
-                f"{place} lacks {len(missing)} shards of {len(files)}: {', '.join(missing)}; fetch them again"
-            )
-    elif len(files) != 1:
-        raise ValueError(f"{place} holds {len(files)} .safetensors files and no index; give one of the files")
-    return {name: tensor for file in files for name, tensor in read_tensors(file).items()}
-
-
-def head_width(place: Path) -> int:
-    """Return the width of a head from the ``config.json`` beside the weights; 128, as in all of Wan2.1, without one."""
-    file = (place if place.is_dir() else place.parent) / "config.json"
-    config = json.loads(file.read_text()) if file.is_file() else {}
-    if "num_heads" in config and "dim" in config:  # the original release
-        return int(config["dim"]) // int(config["num_heads"])
-    return int(config.get("attention_head_dim", 128))
 
 
 def spec_of(shape: WanShape, audio_width: int | None) -> dict[str, Any]:
