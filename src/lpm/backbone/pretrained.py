@@ -1,16 +1,16 @@
 """Weights of a DiT as a folder: ``config.json`` (the spec of its builder) and safetensors, in one file or in shards."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import load_torch_model, save_torch_state_dict
+from huggingface_hub import load_torch_model
 from torch import Tensor
 
 from lpm.backbone.dit import DiT
 from lpm.build import build
+from lpm.hub import fetch, read_spec, write_folder
 
 CONFIG = "config.json"
 FRESH = (".audio.", "speak.", "listen.", "text.null")  # what Wan2.1 does not have
@@ -21,14 +21,11 @@ def save_dit(tensors: Mapping[str, Tensor], spec: dict[str, Any], folder: Path |
 
     ``shard`` is the largest file. The spec comes last, so that a folder with one is whole.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_torch_state_dict(dict(tensors), folder, max_shard_size=shard)
-    (folder / CONFIG).write_text(json.dumps(spec, indent=1) + "\n")
+    write_folder(tensors, spec, folder, shard)
 
 
 def pretrained_dit(folder: str) -> DiT:
-    """Return the DiT of a folder written by ``lpm weights convert``, in float32.
+    """Return the DiT of a folder written by ``lpm weights convert``, in float32; or of such a repository of the Hub.
 
     Audio paths that the weights do not have start fresh and mute: the network equals the text-to-video model that it
     began as (LPM 1.0, Base LPM, first stage of the curriculum).
@@ -36,10 +33,9 @@ def pretrained_dit(folder: str) -> DiT:
     Raises:
         ValueError: no such folder, or weights that do not fit the spec; every key that does not is listed.
     """
-    where = Path(folder)
-    if not (where / CONFIG).is_file():
-        raise ValueError(f"{where} holds no {CONFIG}; give a folder written by `lpm weights convert`")
-    network = build(json.loads((where / CONFIG).read_text()))
+    where = fetch(folder)
+    spec = read_spec(where, only_lpm=not Path(folder).is_dir())
+    network = build(spec)
     if not isinstance(network, DiT):
         raise ValueError(
             f"{where} builds a {type(network).__name__}, not a DiT; give a folder of `lpm weights convert`"
@@ -54,6 +50,7 @@ def pretrained_dit(folder: str) -> DiT:
     if missing or found.unexpected_keys:
         rows = [f"missing: {name}" for name in missing] + [f"unknown: {name}" for name in found.unexpected_keys]
         raise ValueError(f"weights of {where}: {len(rows)} of {len(expected)} keys do not fit\n" + "\n".join(rows))
+    network.spec = spec
     return network
 
 
