@@ -1,5 +1,6 @@
 """From noise to clips: solvers, guidance, clips and their continuation, and the whole Base model."""
 
+from lpm.sample.adapter import LoRA, load_adapter, merge_adapter, save_adapter
 from lpm.sample.clip import ClipSampler
 from lpm.sample.guidance import guide, repeat_conditions
 from lpm.sample.performance import PerformanceModel
@@ -9,14 +10,18 @@ from lpm.sample.solvers import Denoise, Solver, euler, heun, noise_levels
 __all__ = [
     "ClipSampler",
     "Denoise",
+    "LoRA",
     "PerformanceModel",
     "Solver",
     "base_puppet",
     "euler",
     "guide",
     "heun",
+    "load_adapter",
     "load_performance",
+    "merge_adapter",
     "noise_levels",
     "repeat_conditions",
+    "save_adapter",
     "save_performance",
 ]

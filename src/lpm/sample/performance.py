@@ -1,5 +1,6 @@
 """The whole Base model: a picture, references, two voices and a prompt in; a video of the character out."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -8,8 +9,11 @@ from torch import Tensor, nn
 
 from lpm.condition import audio_features, encode_references
 from lpm.flow import Coordinates, Prediction
+from lpm.hub import Spec, check_fit, from_pretrained, push_to_hub, save_pretrained
+from lpm.sample.adapter import is_adapted
 from lpm.sample.clip import ClipSampler
-from lpm.types import AudioEncoder, AudioFeatures, Batch, Codec, Conditions, TextEncoder
+from lpm.sample.portable import carried, portable
+from lpm.types import Adapter, AudioEncoder, AudioFeatures, Batch, Codec, Conditions, TextEncoder
 
 
 class PerformanceModel(LightningModule):
@@ -23,7 +27,13 @@ class PerformanceModel(LightningModule):
         listen: encoder of the partner's voice.
         prediction: how the backbone's output is read.
         coordinates: where noise is added.
+        adapter: trains little of the backbone and leaves all else as it is, such as ``lpm.sample.LoRA()``.
     """
+
+    pipeline_tag = "image-to-video"
+    spec: Spec | None = None
+    from_pretrained = classmethod(from_pretrained)
+    save_pretrained, push_to_hub = save_pretrained, push_to_hub
 
     def __init__(
         self,
@@ -34,12 +44,30 @@ class PerformanceModel(LightningModule):
         listen: AudioEncoder,
         prediction: Prediction,
         coordinates: Coordinates,
+        adapter: Adapter | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(codec, nn.Module)
         self.backbone, self.codec = backbone, codec.requires_grad_(False).eval()
         self.text, self.speak, self.listen = text, speak, listen
         self.prediction, self.coordinates = prediction, coordinates
+        if adapter is not None:
+            self.requires_grad_(False)
+            self.backbone = adapter.adapt(backbone)
+
+    def shared(self, spec: Spec) -> tuple[Spec, dict[str, Tensor]]:
+        """Return the spec without paths of this machine where that can be, and the tensors that no one else has."""
+        if is_adapted(self.backbone):
+            raise ValueError("the model has an adapter; share that alone with lpm.sample.save_adapter, or merge it first")
+        return portable(self, spec)
+
+    def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load shared tensors; parts that bring their own weights may be absent."""
+        expected = self.state_dict()
+        for name in carried(self, tensors):
+            expected = {key: tensor for key, tensor in expected.items() if not key.startswith(f"{name}.")}
+        check_fit(expected, tensors)
+        self.load_state_dict(tensors, strict=False)
 
     def train(self, mode: bool = True) -> "PerformanceModel":
         """Set the mode of everything but the codec, which stays in evaluation mode."""
