@@ -76,7 +76,7 @@ def named_files(spec: Any, place: str = "") -> Iterator[tuple[str, str]]:
     >>> list(named_files({"init_args": {"text": {"init_args": {"weights": "umt5"}}}}))
     [('text', 'umt5')]
     """
-    for name, value in (spec or {}).get("init_args", {}).items():
+    for name, value in ((spec or {}).get("init_args") or {}).items():
         if name in ("weights", "folder") and value:
             yield place, str(value)
         elif isinstance(value, dict):

@@ -21,7 +21,9 @@ def write_folder(tensors: Mapping[str, Tensor], spec: Spec, folder: Path | str, 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)
-    save_torch_state_dict({name: tensor.detach().cpu() for name, tensor in tensors.items()}, folder, max_shard_size=shard)
+    save_torch_state_dict(
+        {name: tensor.detach().cpu() for name, tensor in tensors.items()}, folder, max_shard_size=shard
+    )
     (folder / CONFIG).write_text(json.dumps(spec, indent=1) + "\n")
 
 
@@ -83,7 +85,9 @@ def read_tensors(folder: Path, pattern: str = PATTERN) -> dict[str, Tensor]:
         raise ValueError(f"{folder} holds no {whole.name}; give a folder written by `lpm weights export`")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise ValueError(f"{folder} lacks {len(missing)} of {len(names)} shards: {', '.join(missing)}; fetch them again")
+        raise ValueError(
+            f"{folder} lacks {len(missing)} of {len(names)} shards: {', '.join(missing)}; fetch them again"
+        )
     tensors: dict[str, Tensor] = {}
     for name in names:
         tensors |= load_state_dict_from_file(folder / name, map_location="cpu")  # type: ignore[arg-type]

@@ -58,7 +58,9 @@ class PerformanceModel(LightningModule):
     def shared(self, spec: Spec) -> tuple[Spec, dict[str, Tensor]]:
         """Return the spec without paths of this machine where that can be, and the tensors that no one else has."""
         if is_adapted(self.backbone):
-            raise ValueError("the model has an adapter; share that alone with lpm.sample.save_adapter, or merge it first")
+            raise ValueError(
+                "the model has an adapter; share that alone with lpm.sample.save_adapter, or merge it first"
+            )
         return portable(self, spec)
 
     def load_shared(self, tensors: Mapping[str, Tensor]) -> None:

@@ -1,5 +1,6 @@
 """Training for the recipes: LightningModules, data modules and callbacks."""
 
+from lpm.train.adapter import AdaptersOff, SaveAdapter
 from lpm.train.base import BaseTraining
 from lpm.train.callbacks import PerformanceReport, StoreSpec
 from lpm.train.clips import PuppetClips
@@ -14,6 +15,7 @@ from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
 
 __all__ = [
+    "AdaptersOff",
     "BasePrediction",
     "BaseTraining",
     "Change",
@@ -31,6 +33,7 @@ __all__ = [
     "Report",
     "Request",
     "Requests",
+    "SaveAdapter",
     "StoreSpec",
     "WriteVideos",
     "compare",

@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 
 from lpm.data import write_video
-from lpm.sample import base_puppet
-from lpm.train.checkpoint import load_model
+from lpm.train.checkpoint import load_performer
 from lpm.train.frames import to_uint8
 from lpm.train.request import Request, sound_of, to_batch
 
@@ -15,6 +14,7 @@ def generate(
     image: Path,
     output: Path,
     model: Path | None = None,
+    adapter: Path | None = None,
     speak: Path | None = None,
     listen: Path | None = None,
     text: str = "",
@@ -34,8 +34,9 @@ def generate(
     Args:
         image: first frame of the video; also the global reference unless one is given.
         output: mp4 to write, with the sound of both voices.
-        model: checkpoint of `lightning fit --config recipes/base.yaml`, or a weights folder; the shipped puppet weights
-            if not given.
+        model: checkpoint of `lightning fit --config recipes/base.yaml`, weights folder or repository of the Hub; if not
+            given the adapter's base, or the shipped puppet weights.
+        adapter: folder or repository of an adapter trained with recipes/overlay/lora.yaml.
         speak: the character's own voice; any sound file.
         listen: the partner's voice.
         text: prompt, at most 512 bytes.
@@ -49,7 +50,7 @@ def generate(
         seed: of the noise.
     """
     batch = to_batch(Request(image, output, speak, listen, text, references or [], seconds), size, fps)
-    performer = base_puppet() if model is None else load_model(model)
+    performer = load_performer(model, adapter)
     frames, generator = batch.state_BT.shape[1], torch.Generator().manual_seed(seed)
     video = performer.perform(batch, frames=frames, steps=steps, chunk=chunk, scales=guidance, generator=generator)
     write_video(output, to_uint8(video[0]), fps, sound_of(batch))

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lpm.data import write_video
-from lpm.sample import base_puppet
-from lpm.train.checkpoint import load_model
+from lpm.train.checkpoint import load_performer
 from lpm.train.frames import to_uint8
 from lpm.train.request import Request, sound_of, to_batch
 from lpm.types import Batch
@@ -22,11 +21,13 @@ class BasePrediction(LightningModule):
     """Perform requests with a trained Base model.
 
     Args:
-        weights: checkpoint of ``lightning fit``, or a weights folder; the shipped puppet weights if None.
+        weights: checkpoint of ``lightning fit``, weights folder or repository of the Hub; if None the adapter's base, or
+            the shipped puppet weights.
         steps: solver steps per chunk.
         chunk: new frames per chunk, divisible by 4.
         guidance: scale by stream (text, speak, listen, references); absent is 1.
         seed: of the noise, equal for all requests.
+        adapter: folder or repository of an adapter trained with ``recipes/overlay/lora.yaml``.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class BasePrediction(LightningModule):
         chunk: int = 24,
         guidance: dict[str, float] | None = None,
         seed: int = 0,
+        adapter: str | None = None,
     ) -> None:
         super().__init__()
-        self.model = base_puppet() if weights is None else load_model(weights)
+        self.model = load_performer(weights, adapter)
         self.steps, self.chunk, self.guidance, self.seed = steps, chunk, guidance, seed
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
