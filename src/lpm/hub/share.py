@@ -41,7 +41,7 @@ def save_pretrained(
     Args:
         part: the model.
         folder: to write into.
-        spec: what the model was built from, ``{"class_path": ..., "init_args": ...}``; not needed where the model knows it.
+        spec: what the model was built from, ``{"class_path": ..., "init_args": ...}``; what the model knows if None.
         card: what is to be said of it.
         shard: the largest file; larger models are split.
 

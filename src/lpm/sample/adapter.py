@@ -29,7 +29,7 @@ class LoRA:
     Args:
         rank: width between the two matrices.
         alpha: scale of what they add; the rank if None.
-        targets: ends of the names of the DiT's layers, such as ``attention.qkv``; every linear layer of the blocks if None.
+        targets: ends of the names of layers, such as ``attention.qkv``; every linear layer of the blocks if None.
         train: parts of the DiT to train and store whole, such as ``speak``, ``listen`` and ``head``.
         dropout: share of a layer's inputs that the adapter misses in training.
     """

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from lpm.build import build
-from lpm.sample.performance import PerformanceModel
 from lpm.sample.adapter import base_of, load_adapter
+from lpm.sample.performance import PerformanceModel
 from lpm.sample.pretrained import base_puppet, load_performance
 from lpm.train.base import BaseTraining
 from lpm.train.codec import CodecTraining
@@ -56,7 +56,7 @@ def load_performer(weights: Path | str | None = None, adapter: Path | str | None
     """Return the model that performs.
 
     Args:
-        weights: source of ``load_model``; if None the weights that the adapter was trained on, or those that ship with lpm.
+        weights: source of ``load_model``; if None the adapter's base, or the weights that ship with lpm.
         adapter: folder in PEFT's format or repository of the Hub, merged into the weights.
     """
     weights = weights or (adapter and base_of(adapter))
@@ -65,7 +65,7 @@ def load_performer(weights: Path | str | None = None, adapter: Path | str | None
 
 
 def open_source(source: Path | str) -> tuple[PerformanceModel | CodecTraining, dict[str, Any], str | None]:
-    """Return what can be exported from a source of ``load_model``, its spec, and the weights that training began with."""
+    """Return what a source of ``load_model`` has to export, its spec, and the weights that training began with."""
     if not is_checkpoint(source):
         model = load_performance(source)
         return model, model.spec or {}, None

@@ -36,9 +36,9 @@ def export(
     Args:
         source: a .ckpt of `lightning fit`, a weights folder, or a repository of the Hub.
         output: folder to write.
-        form: model (whole), backbone (DiT alone), codec, adapter (PEFT's format) or diffusers (the text-to-video path as
-            WanTransformer3DModel); adapters are merged where the form has no place for them. If not given: adapter
-            for a run with one, codec for a run of recipes/codec.yaml, else model.
+        form: model (whole), backbone (DiT alone), codec, adapter (PEFT's format) or diffusers (the text-to-video path
+            as WanTransformer3DModel); adapters are merged where the form has no place for them. If not given:
+            adapter for a run with one, codec for a run of recipes/codec.yaml, else model.
         figures: performance.json or preference.json of the run, for the card.
         title: heading of the card.
         license: of the weights, for the card.

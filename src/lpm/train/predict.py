@@ -21,8 +21,8 @@ class BasePrediction(LightningModule):
     """Perform requests with a trained Base model.
 
     Args:
-        weights: checkpoint of ``lightning fit``, weights folder or repository of the Hub; if None the adapter's base, or
-            the shipped puppet weights.
+        weights: checkpoint of ``lightning fit``, weights folder or repository of the Hub; if None the adapter's base,
+            or the shipped puppet weights.
         steps: solver steps per chunk.
         chunk: new frames per chunk, divisible by 4.
         guidance: scale by stream (text, speak, listen, references); absent is 1.

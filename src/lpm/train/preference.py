@@ -76,7 +76,8 @@ class PreferenceTraining(LightningModule):
         weight_decay: of AdamW.
         start: checkpoint or weights folder with which both the model and the reference begin; the shipped puppet
             weights if None.
-        reference: how the beginning is kept; if None ``AdaptersOff()`` for a model with an adapter, else ``FrozenCopy()``.
+        reference: how the beginning is kept; if None ``AdaptersOff()`` for a model with an adapter, else
+            ``FrozenCopy()``.
     """
 
     def __init__(
