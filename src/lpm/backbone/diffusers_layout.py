@@ -29,7 +29,7 @@ class Split:
 
 
 def save_diffusers(network: DiT, folder: Path | str, shard: str = "10GB") -> Split:
-    """Write ``transformer/config.json`` and weights, as diffusers' ``WanTransformer3DModel.from_pretrained`` reads them.
+    """Write ``transformer/config.json`` and weights, as diffusers' ``WanTransformer3DModel`` reads them.
 
     Args:
         network: a DiT of Wan2.1's shape, such as ``lpm.backbone.lpm_1b()``; it stays as it is.
