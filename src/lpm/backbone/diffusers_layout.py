@@ -52,6 +52,7 @@ def save_diffusers(network: DiT, folder: Path | str, shard: str = "10GB") -> Spl
     theirs, left_out = to_wan(state, heads)
     inside = Path(folder) / "transformer"
     inside.mkdir(parents=True, exist_ok=True)
+    theirs = {name: tensor.clone() for name, tensor in theirs.items()}  # parts of joined weights are views of them
     save_torch_state_dict(theirs, inside, filename_pattern=PATTERN, max_shard_size=shard)
     shape = wan_shape(theirs, network.head_width)
     (inside / "config.json").write_text(json.dumps(diffusers_config(shape), indent=2) + "\n")

@@ -36,8 +36,8 @@ class BaseTraining(LightningModule):
         audio_rate: factor on the learning rate of everything that reads audio.
         warmup: steps until the peak.
         weight_decay: of AdamW.
-        start: checkpoint, weights folder, repository of the Hub or builder (``lpm.sample.base_puppet``): the weights with
-            which this training begins; None begins afresh.
+        start: weights that this training begins with, as a checkpoint, weights folder, repository of the Hub or builder
+            (``lpm.sample.base_puppet``); None begins afresh.
     """
 
     def __init__(

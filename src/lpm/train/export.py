@@ -104,7 +104,7 @@ def what_has_a_place(split: Split) -> Table:
     return table
 
 
-def push(folder: Path, repository: str, private: bool | None = None, message: str = "Add model") -> None:
+def push(folder: Path, repository: str, private: bool = False, message: str = "Add model") -> None:
     """Upload an exported folder into a repository of the Hugging Face Hub.
 
     Example: lpm weights push weights/mine me/my-puppet --private
@@ -112,10 +112,10 @@ def push(folder: Path, repository: str, private: bool | None = None, message: st
     Args:
         folder: written by `lpm weights export`; read and finish its card, README.md, first.
         repository: owner/name; made if it does not exist.
-        private: whether a new repository is; the owner's setting if not given.
+        private: make a new repository private; else the owner's setting holds.
         message: of the commit.
     """
-    print(push_folder(folder, repository, private, message))
+    print(push_folder(folder, repository, private or None, message))
 
 
 def read_figures(path: Path | None) -> tuple[tuple[str, str], ...]:
