@@ -72,8 +72,7 @@ def open_source(source: Path | str) -> tuple[PerformanceModel | CodecTraining, d
     module, spec = load_training(source)
     if isinstance(module, CodecTraining):
         return module, spec, None
-    shipped = "lpm.sample.base_puppet" if isinstance(module, PreferenceTraining) else None
-    return module.model, spec["init_args"]["model"], module.start or shipped
+    return module.model, spec["init_args"]["model"], module.start
 
 
 def is_checkpoint(source: Path | str) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lpm.objective import FlowDPO
 from lpm.sample.adapter import is_adapted
 from lpm.sample.performance import PerformanceModel
-from lpm.sample.pretrained import base_puppet, load_weights, own_weights, read_weights
+from lpm.sample.pretrained import load_weights, read_weights
 from lpm.train.adapter import AdaptersOff
 from lpm.train.base import warmup_linear
 from lpm.types import Batch, Conditions
@@ -93,12 +93,12 @@ class PreferenceTraining(LightningModule):
         super().__init__()
         self.model, self.objective = model, objective
         self.learning_rate, self.warmup, self.weight_decay = learning_rate, warmup, weight_decay
-        self.start, self.reference = start, reference or reference_of(model)
+        self.start, self.reference = start or "lpm.sample.base_puppet", reference or reference_of(model)
 
     def on_fit_start(self) -> None:
         """Load the weights of ``start`` and keep the reference; a resumed run takes its own weights back."""
         tuned = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        load_weights(self.model, own_weights(base_puppet()) if self.start is None else read_weights(self.start))
+        load_weights(self.model, read_weights(self.start))
         self.reference.begin(self.model)
         if self.trainer.ckpt_path is not None:
             self.model.load_state_dict(tuned)

@@ -14,6 +14,7 @@ from torch import Tensor
 from lpm.backbone import WanShape, from_wan, wan_shape
 from lpm.backbone.pretrained import count_parameters, save_dit
 from lpm.backbone.wan_weights import layout_of, strip_prefix
+from lpm.sample.adapter import ADAPTER_CONFIG, is_adapter
 
 INDEX = ".index.json"
 
@@ -73,7 +74,12 @@ def info(source: Path) -> None:
 
 def describe(tensors: Mapping[str, Tensor], place: Path) -> dict[str, Any]:
     """Return what is known about the weights beyond their numbers."""
-    config = (place if place.is_dir() else place.parent) / "config.json"
+    folder = place if place.is_dir() else place.parent
+    if is_adapter(folder):
+        adapter = json.loads((folder / ADAPTER_CONFIG).read_text())
+        names = {"peft_type": "kind", "r": "rank", "lora_alpha": "alpha", "base_model_name_or_path": "base"}
+        return {ours: adapter.get(theirs) for theirs, ours in names.items()}
+    config = folder / "config.json"
     spec = json.loads(config.read_text()) if config.is_file() else {}
     if "class_path" in spec:
         return {"kind": spec["class_path"], **spec.get("init_args", {})}
