@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,9 +145,7 @@ def load_adapter(model: PerformanceModel, source: Path | str, merge: bool = True
     Raises:
         ValueError: no adapter there, or one of another network.
     """
-    folder = fetch(source)
-    if not is_adapter(folder):
-        raise ValueError(f"{source} holds no {ADAPTER_CONFIG}; give an adapter in PEFT's format")
+    folder = adapter_folder(source)
     import peft
 
     try:
@@ -167,7 +166,12 @@ def merge_adapter(model: PerformanceModel) -> PerformanceModel:
 
 def base_of(source: Path | str) -> str | None:
     """Return the weights that an adapter was trained on, as its configuration names them."""
-    import peft
+    return json.loads((adapter_folder(source) / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path") or None
 
-    found = peft.PeftConfig.from_pretrained(str(fetch(source))).base_model_name_or_path
-    return found or None
+
+def adapter_folder(source: Path | str) -> Path:
+    """Return the folder of an adapter or of a repository that holds one; ValueError if it does not."""
+    folder = fetch(source)
+    if not is_adapter(folder):
+        raise ValueError(f"{source} holds no {ADAPTER_CONFIG}; give an adapter in PEFT's format")
+    return folder
