@@ -79,9 +79,9 @@ class PredictClean:
 class PredictPreconditioned:
     """The network answers with what the best linear guess of the clean data misses, in units of its deviation.
 
-    For data of deviation ``d``, ``clean = c_skip x_t + c_out output`` with ``c_skip = (1 - t) d^2 / v``, ``c_out = t d /
-    sqrt(v)`` and ``v = (1 - t)^2 d^2 + t^2``. Near noise that is ``PredictClean`` in units of ``d``; near clean data the
-    input passes by the network, which a token wider than the network cannot pass through it.
+    For data of deviation ``d``, ``clean = c_skip x_t + c_out output`` with ``c_skip = (1 - t) d^2 / v``,
+    ``c_out = t d / sqrt(v)`` and ``v = (1 - t)^2 d^2 + t^2``. Near noise that is ``PredictClean`` in units of ``d``;
+    near clean data the input passes by the network, since tokens wider than the network cannot pass through it.
 
     Source: Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", table 1, on the
     straight path.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:  # the processes that draw puppets know these values' names and need no torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
 SAMPLE_RATE = 16_000
 STATES = ("speaking", "listening", "idle")
@@ -196,6 +196,15 @@ class TextEncoder(Protocol):
 
     def forward(self, text: list[str]) -> TextFeatures:
         """Return tokens (B, L, D) and their mask."""
+        ...
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """A way to adapt a backbone by training little of it."""
+
+    def adapt(self, backbone: nn.Module) -> nn.Module:
+        """Return the backbone, frozen but for what is to be trained."""
         ...
 
 

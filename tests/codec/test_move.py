@@ -24,7 +24,8 @@ def test_warp_agrees_with_an_affine_grid():
     turn = torch.tensor([[[0.9, -0.2, 0.1], [0.2, 0.9, -0.05]]], dtype=torch.float64)
     grid = torch.nn.functional.affine_grid(turn, [1, 3, 16, 16], align_corners=True)
     expected = grid_sample(picture, grid, padding_mode="border", align_corners=True)
-    place = torch.nn.functional.affine_grid(torch.eye(2, 3, dtype=torch.float64)[None], [1, 3, 16, 16], align_corners=True)
+    still = torch.eye(2, 3, dtype=torch.float64)[None]
+    place = torch.nn.functional.affine_grid(still, [1, 3, 16, 16], align_corners=True)
     flow = ((grid - place) * 7.5).permute(0, 3, 1, 2)
     torch.testing.assert_close(warp(picture, flow), expected)
 

@@ -2,6 +2,7 @@
 
 from lpm.backbone.block import Block, MultiModalAttention
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
+from lpm.backbone.diffusers_layout import Split, save_diffusers
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.positions import SegmentOffsets
@@ -19,6 +20,7 @@ __all__ = [
     "MotionHead",
     "MultiModalAttention",
     "SegmentOffsets",
+    "Split",
     "TextContext",
     "WanShape",
     "from_wan",
@@ -30,6 +32,7 @@ __all__ = [
     "pretrained_dit",
     "puppet",
     "puppet_small",
+    "save_diffusers",
     "save_dit",
     "to_wan",
     "wan",

@@ -12,6 +12,7 @@ from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.head import Head
 from lpm.backbone.positions import SegmentOffsets, grid, reference_times
 from lpm.backbone.segments import Segment, join_masks, join_times, join_tokens
+from lpm.hub import Spec, from_pretrained, load_fitting, push_to_hub, save_pretrained, share_all
 from lpm.nn import PatchEmbed, TimeEmbed
 from lpm.ops import Attend, make_rotary
 from lpm.types import Conditions, References
@@ -51,6 +52,12 @@ class DiT(nn.Module):
 
     Source: LPM 1.0, Base LPM; Wan2.1 for the shape of the block.
     """
+
+    pipeline_tag = "image-to-video"
+    spec: Spec | None = None
+    from_pretrained = classmethod(from_pretrained)
+    save_pretrained, push_to_hub = save_pretrained, push_to_hub
+    shared, load_shared = share_all, load_fitting
 
     def __init__(
         self,

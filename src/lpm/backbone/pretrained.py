@@ -1,17 +1,17 @@
 """Weights of a DiT as a folder: ``config.json`` (the spec of its builder) and safetensors, in one file or in shards."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import load_torch_model, save_torch_state_dict
+from huggingface_hub import load_torch_model
 from safetensors import safe_open
 from torch import Tensor
 
 from lpm.backbone.dit import DiT
 from lpm.build import build
+from lpm.hub import fetch, read_spec, write_folder
 from lpm.nn import check_keys, shapes
 
 CONFIG = "config.json"
@@ -23,14 +23,11 @@ def save_dit(tensors: Mapping[str, Tensor], spec: dict[str, Any], folder: Path |
 
     ``shard`` is the largest file. The spec comes last, so that a folder with one is whole.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_torch_state_dict(dict(tensors), folder, max_shard_size=shard)
-    (folder / CONFIG).write_text(json.dumps(spec, indent=1) + "\n")
+    write_folder(tensors, spec, folder, shard)
 
 
 def pretrained_dit(folder: str) -> DiT:
-    """Return the DiT of a folder written by ``lpm weights convert``, in float32.
+    """Return the DiT of a folder written by ``lpm weights convert``, in float32; or of such a repository of the Hub.
 
     Audio paths that the weights do not have start fresh and mute: the network equals the text-to-video model that it
     began as (LPM 1.0, Base LPM, first stage of the curriculum).
@@ -39,10 +36,9 @@ def pretrained_dit(folder: str) -> DiT:
         ValueError: no such folder, or one that holds no DiT.
         KeysDiffer: weights that do not fit the spec; the message is a table of every key that does not.
     """
-    where = Path(folder)
-    if not (where / CONFIG).is_file():
-        raise ValueError(f"{where} holds no {CONFIG}; give a folder written by `lpm weights convert`")
-    network = build(json.loads((where / CONFIG).read_text()))
+    where = fetch(folder)
+    spec = read_spec(where, only_lpm=not Path(folder).is_dir())
+    network = build(spec)
     if not isinstance(network, DiT):
         raise ValueError(
             f"{where} builds a {type(network).__name__}, not a DiT; give a folder of `lpm weights convert`"
@@ -53,6 +49,7 @@ def pretrained_dit(folder: str) -> DiT:
     needed = {name: shape for name, shape in shapes(network.state_dict()).items() if name not in fresh}
     check_keys(needed, found, f"weights of {where}")
     load_torch_model(network, where, strict=False)
+    network.spec = spec
     return network
 
 

@@ -14,7 +14,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "check"): ("lpm.data.puppets.command:check", "check shards against the schema"),
     ("data", "pairs"): ("lpm.train.pair_command:pairs", "make pairs of preference from seeds and scores"),
     ("generate",): ("lpm.train.generate:generate", "make a video from image, voice and text files"),
-    ("weights", "export"): ("lpm.train.checkpoint:export", "write a checkpoint's weights as a folder to share"),
+    ("weights", "export"): ("lpm.train.export:export", "write a checkpoint's weights as a folder to share"),
+    ("weights", "push"): ("lpm.train.export:push", "upload a folder of weights to the Hugging Face Hub"),
     ("weights", "convert"): ("lpm.train.weights:convert", "bring Wan2.1's transformer into our layout"),
     ("weights", "info"): ("lpm.train.weights:info", "say what is in a file or folder of weights"),
     ("doctor",): ("lpm.cli.doctor:doctor", "report versions, devices and optional parts"),
@@ -27,6 +28,7 @@ EXTRAS = {
     "matplotlib": "puppets",
     "transformers": "models",
     "diffusers": "models",
+    "peft": "models",
 }
 
 

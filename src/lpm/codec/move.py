@@ -35,7 +35,7 @@ class Move(nn.Module):
 
     Generated latents are never exact, and a decoder that paints every pixel from them turns their errors into texture.
     A flow changes slowly from place to place, so errors of latents average out in it, and what it moves is as sharp as
-    the picture it moves. Source: first order motion model (Siarohin et al. 2019), flow and occlusion, here from latents.
+    the picture it moves. Source: first order motion model (Siarohin et al. 2019), its flow and occlusion.
 
     Starts with no motion and next to no share.
     """

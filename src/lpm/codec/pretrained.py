@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lpm.codec.tiny import TinyCodec
+from lpm.hub import is_repository
 
 SIZES = ("channels", "width", "blocks")
 
@@ -27,10 +28,14 @@ def save_codec(codec: TinyCodec, path: str | Path, half: bool = False) -> None:
 def load_codec(path: str | Path) -> TinyCodec:
     """Return the codec stored by ``save_codec``, float32, in evaluation mode.
 
+    ``path`` may also be a folder written by ``TinyCodec.save_pretrained``, or a repository ``owner/name`` of the Hub.
+
     Raises:
         ValueError: the file is missing or is not a codec's.
     """
     path = Path(path)
+    if path.is_dir() or (path.suffix != ".safetensors" and is_repository(str(path))):
+        return TinyCodec.from_pretrained(path)
     if not path.is_file():
         raise ValueError(
             f"codec weights {path} do not exist; train them with `lightning fit --config recipes/codec.yaml`"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lpm.codec.coder import Decoder, Encoder, principal
 from lpm.codec.groups import check_rows, check_video, moving_groups, still_groups, to_frames, to_groups
+from lpm.hub import Spec, from_pretrained, load_fitting, push_to_hub, save_pretrained, share_all
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,18 @@ class TinyCodec(LightningModule):
 
     stride_t = 4
     stride_s = 8
+    pipeline_tag = "video-to-video"
+    from_pretrained = classmethod(from_pretrained)
+    save_pretrained, push_to_hub = save_pretrained, push_to_hub
+    shared, load_shared = share_all, load_fitting
 
     def __init__(self, channels: int = 32, width: int = 128, blocks: int = 2) -> None:
         super().__init__()
         if width % 4 or width < 4:
             raise ValueError(f"width {width} does not divide by 4; choose a positive multiple of 4")
         self.channels, self.width, self.blocks = channels, width, blocks
+        sizes = {"channels": channels, "width": width, "blocks": blocks}
+        self.spec: Spec | None = {"class_path": "lpm.codec.TinyCodec", "init_args": sizes}
         self.encoder = Encoder(self.stride_t, channels, width, blocks)
         self.decoder = Decoder(self.stride_t, channels, width, blocks)
         self.mean: Tensor

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lpm.codec.groups import check_rows, check_video
+from lpm.hub import Spec, from_pretrained, load_fitting, push_to_hub, save_pretrained, share_all
 
 # Mean and deviation of Wan2.1's latents, from the published configuration of its autoencoder.
 MEAN: tuple[float, ...] = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508)
@@ -186,6 +187,10 @@ class WanCodec(LightningModule):
 
     stride_t = 4
     stride_s = 8
+    pipeline_tag = "video-to-video"
+    from_pretrained = classmethod(from_pretrained)
+    save_pretrained, push_to_hub = save_pretrained, push_to_hub
+    shared, load_shared = share_all, load_fitting
 
     def __init__(
         self,
@@ -198,6 +203,9 @@ class WanCodec(LightningModule):
     ) -> None:
         super().__init__()
         self.channels, self.width, self.multiples, self.blocks = channels, width, multiples, blocks
+        sizes = {"width": width, "multiples": list(multiples), "blocks": blocks, "channels": channels}
+        numbers = {"mean": mean, "deviation": deviation}
+        self.spec: Spec | None = {"class_path": "lpm.codec.WanCodec", "init_args": sizes | numbers}
         levels = [width * multiple for multiple in multiples]
         deepest = levels[-1]
         self.encoder = Half(3, [*down_layers(width, levels, blocks), *middle(deepest)], 2 * channels, (width, deepest))
@@ -208,10 +216,10 @@ class WanCodec(LightningModule):
         self.mean: Tensor
         self.deviation: Tensor
         for name, values, usual in (("mean", mean, MEAN), ("deviation", deviation, DEVIATION)):
-            numbers = torch.tensor(values or usual)
-            if len(numbers) != channels:
-                raise ValueError(f"{len(numbers)} numbers as {name} of {channels} latent channels; give one for each")
-            self.register_buffer(name, numbers[:, None, None], persistent=False)
+            found = torch.tensor(values or usual)
+            if len(found) != channels:
+                raise ValueError(f"{len(found)} numbers as {name} of {channels} latent channels; give one for each")
+            self.register_buffer(name, found[:, None, None], persistent=False)
 
     def forward(self, video_BTCHW: Tensor) -> Tensor:
         """Return the reconstruction of a whole clip, (B, T, 3, H, W)."""

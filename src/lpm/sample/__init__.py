@@ -1,5 +1,6 @@
 """From noise to clips: solvers, guidance, clips and their continuation, and the whole Base model."""
 
+from lpm.sample.adapter import LoRA, load_adapter, merge_adapter, save_adapter
 from lpm.sample.chunks import Chunk, plan_chunks, spread, texts_at
 from lpm.sample.clip import ClipSampler, fade
 from lpm.sample.guidance import guide, repeat_conditions
@@ -13,6 +14,7 @@ __all__ = [
     "ClipSampler",
     "Denoise",
     "GuidanceInterval",
+    "LoRA",
     "PerformanceModel",
     "Schedule",
     "Solver",
@@ -21,10 +23,13 @@ __all__ = [
     "fade",
     "guide",
     "heun",
+    "load_adapter",
     "load_performance",
+    "merge_adapter",
     "noise_levels",
     "plan_chunks",
     "repeat_conditions",
+    "save_adapter",
     "save_performance",
     "spread",
     "texts_at",

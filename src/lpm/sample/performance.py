@@ -1,6 +1,6 @@
 """The whole Base model: a picture, references, two voices and a prompt in; a video of the character out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -9,10 +9,13 @@ from torch import Tensor, nn
 
 from lpm.condition import audio_features, encode_references
 from lpm.flow import Coordinates, Prediction
+from lpm.hub import Spec, check_fit, from_pretrained, push_to_hub, save_pretrained
+from lpm.sample.adapter import is_adapted
 from lpm.sample.chunks import plan_chunks, texts_at
 from lpm.sample.clip import ClipSampler
+from lpm.sample.portable import carried, portable
 from lpm.sample.schedule import Schedule
-from lpm.types import AudioEncoder, AudioFeatures, Batch, Codec, Conditions, TextEncoder
+from lpm.types import Adapter, AudioEncoder, AudioFeatures, Batch, Codec, Conditions, TextEncoder
 
 
 class PerformanceModel(LightningModule):
@@ -27,7 +30,13 @@ class PerformanceModel(LightningModule):
         prediction: how the backbone's output is read.
         coordinates: where noise is added.
         shift: time shift of the solver's noise levels; the smaller the data stand against the noise, the smaller.
+        adapter: trains little of the backbone and leaves all else as it is, such as ``lpm.sample.LoRA()``.
     """
+
+    pipeline_tag = "image-to-video"
+    spec: Spec | None = None
+    from_pretrained = classmethod(from_pretrained)
+    save_pretrained, push_to_hub = save_pretrained, push_to_hub
 
     def __init__(
         self,
@@ -39,12 +48,32 @@ class PerformanceModel(LightningModule):
         prediction: Prediction,
         coordinates: Coordinates,
         shift: float = 3.0,
+        adapter: Adapter | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(codec, nn.Module)
         self.backbone, self.codec = backbone, codec.requires_grad_(False).eval()
         self.text, self.speak, self.listen = text, speak, listen
         self.prediction, self.coordinates, self.shift = prediction, coordinates, shift
+        if adapter is not None:
+            self.requires_grad_(False)
+            self.backbone = adapter.adapt(backbone)
+
+    def shared(self, spec: Spec) -> tuple[Spec, dict[str, Tensor]]:
+        """Return the spec without paths of this machine where that can be, and the tensors that no one else has."""
+        if is_adapted(self.backbone):
+            raise ValueError(
+                "the model has an adapter; share that alone with lpm.sample.save_adapter, or merge it first"
+            )
+        return portable(self, spec)
+
+    def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load shared tensors; parts that bring their own weights may be absent."""
+        expected = self.state_dict()
+        for name in carried(self, tensors):
+            expected = {key: tensor for key, tensor in expected.items() if not key.startswith(f"{name}.")}
+        check_fit(expected, tensors)
+        self.load_state_dict(tensors, strict=False)
 
     def train(self, mode: bool = True) -> "PerformanceModel":
         """Set the mode of everything but the codec, which stays in evaluation mode."""

@@ -1,48 +1,41 @@
-"""Weights of a performance model as a folder: ``config.json`` (the spec) and ``model.safetensors``."""
+"""Weights of a performance model: in a folder, on the Hub, in a checkpoint, or those that ship with lpm."""
 
-import json
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lpm.build import build
+from lpm.hub import fetch, is_repository, read_tensors
 from lpm.sample.performance import PerformanceModel
+from lpm.sample.tensors import load_weights, own_weights
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-
-
-def own_weights(model: PerformanceModel) -> dict[str, Tensor]:
-    """Return the model's tensors without the codec's, which are shared by all models and travel with the codec."""
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("codec.")}
+__all__ = ["base_puppet", "load_performance", "load_weights", "own_weights", "read_weights", "save_performance"]
 
 
 def save_performance(model: PerformanceModel, spec: dict[str, Any], folder: Path | str) -> None:
     """Write the model's spec (``class_path`` and ``init_args``) and weights into ``folder``."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{WEIGHTS}.part"
-    save_file({name: tensor.contiguous().cpu() for name, tensor in own_weights(model).items()}, part)
-    part.replace(folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(spec, indent=1) + "\n")
+    model.save_pretrained(folder, spec)
 
 
-def load_performance(folder: Path | str) -> PerformanceModel:
-    """Build a model from a weights folder, in evaluation mode.
+def load_performance(source: Path | str) -> PerformanceModel:
+    """Build a model, in evaluation mode.
+
+    Args:
+        source: a weights folder, a repository ``owner/name`` of the Hub, or the import path of a builder, such as
+            ``lpm.sample.base_puppet``.
 
     Raises:
-        ValueError: a file is missing, or the weights do not fit the spec (the first keys that differ are named).
+        ValueError: none of these, or the weights do not fit the spec (the first keys that differ are named).
     """
-    where = Path(folder)
-    for name in (CONFIG, WEIGHTS):
-        if not (where / name).is_file():
-            raise ValueError(f"{where} holds no {name}; give a folder written by `lpm weights export`, or a checkpoint")
-    model: PerformanceModel = build(json.loads((where / CONFIG).read_text()))
-    load_weights(model, load_file(where / WEIGHTS))
-    return model.eval()
+    if is_builder(source):
+        model = build(str(source))
+        if not isinstance(model, PerformanceModel):
+            raise ValueError(f"{source} builds a {type(model).__name__}, not a PerformanceModel")
+        return model.eval()
+    return PerformanceModel.from_pretrained(source)
 
 
 def base_puppet() -> PerformanceModel:
@@ -51,28 +44,25 @@ def base_puppet() -> PerformanceModel:
         return load_performance(folder)
 
 
+def is_builder(source: Path | str) -> bool:
+    """Tell whether a source is the import path of a builder.
+
+    >>> is_builder("lpm.sample.base_puppet"), is_builder("runs/last.ckpt"), is_builder("last.ckpt")
+    (True, False, False)
+    """
+    words = str(source).split(".")
+    return len(words) > 1 and all(word.isidentifier() for word in words) and words[-1] != "ckpt"
+
+
 def read_weights(source: Path | str) -> dict[str, Tensor]:
-    """Return the model's own tensors from a weights folder or from a checkpoint of ``lightning fit``."""
-    source = Path(source)
-    if source.is_dir():
-        return load_file(source / WEIGHTS)
-    if not source.is_file():
+    """Return a model's own tensors from a checkpoint of ``lightning fit``, or from a source of ``load_performance``."""
+    if Path(source).is_file():
+        content = torch.load(source, map_location="cpu", weights_only=True)["state_dict"]
+        tensors = {name.removeprefix("model."): tensor for name, tensor in content.items() if name.startswith("model.")}
+    elif is_builder(source):
+        tensors = load_performance(source).state_dict()
+    elif Path(source).is_dir() or is_repository(str(source)):
+        tensors = read_tensors(fetch(source))
+    else:
         raise ValueError(f"weights {source} are missing; give a folder of `lpm weights export` or a checkpoint")
-    content = torch.load(source, map_location="cpu", weights_only=True)["state_dict"]
-    model = {name.removeprefix("model."): tensor for name, tensor in content.items() if name.startswith("model.")}
-    return {name: tensor for name, tensor in model.items() if not name.startswith("codec.")}
-
-
-def load_weights(model: PerformanceModel, tensors: dict[str, Tensor]) -> None:
-    """Load all own weights of a model; ValueError names the keys that are missing, unexpected or of another shape."""
-    expected = own_weights(model)
-    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    other = sorted(name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape)
-    if missing or extra or other:
-        faults = [
-            f"{len(names)} {word} ({names[0]})"
-            for word, names in (("missing", missing), ("unexpected", extra), ("misshapen", other))
-            if names
-        ]
-        raise ValueError(f"weights do not fit the spec: {', '.join(faults)}; use the config.json they were saved with")
-    model.load_state_dict(tensors, strict=False)
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("codec.")}

@@ -1,5 +1,6 @@
 """Training for the recipes: LightningModules, data modules and callbacks."""
 
+from lpm.train.adapter import AdaptersOff, SaveAdapter
 from lpm.train.audio_data import AudioData
 from lpm.train.audio_report import AudioWindowReport, compare_windows
 from lpm.train.audio_windows import AudioWindowTraining
@@ -21,6 +22,7 @@ __all__ = [
     "AudioData",
     "AudioWindowReport",
     "AudioWindowTraining",
+    "AdaptersOff",
     "BasePrediction",
     "BaseTraining",
     "Change",
@@ -39,6 +41,7 @@ __all__ = [
     "Report",
     "Request",
     "Requests",
+    "SaveAdapter",
     "StoreSpec",
     "WriteVideos",
     "compare",

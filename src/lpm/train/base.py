@@ -38,7 +38,8 @@ class BaseTraining(LightningModule):
         audio_rate: factor on the learning rate of everything that reads audio.
         warmup: steps until the peak.
         optimizer: makes the optimizer of parameter groups, such as ``lpm.train.MuonAdamW``; AdamW if None.
-        start: checkpoint or weights folder whose model this training begins with; None begins afresh.
+        start: weights that this training begins with, as a checkpoint, weights folder, repository of the Hub or builder
+            (``lpm.sample.base_puppet``); None begins afresh.
     """
 
     def __init__(

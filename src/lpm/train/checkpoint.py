@@ -6,13 +6,17 @@ from typing import Any
 import torch
 
 from lpm.build import build
+from lpm.sample.adapter import base_of, load_adapter
 from lpm.sample.performance import PerformanceModel
-from lpm.sample.pretrained import load_performance, save_performance
+from lpm.sample.pretrained import base_puppet, load_performance
 from lpm.train.base import BaseTraining
+from lpm.train.codec import CodecTraining
 from lpm.train.preference import PreferenceTraining
 
+Training = BaseTraining | PreferenceTraining | CodecTraining
 
-def load_training(checkpoint: Path | str) -> tuple[BaseTraining | PreferenceTraining, dict[str, Any]]:
+
+def load_training(checkpoint: Path | str) -> tuple[Training, dict[str, Any]]:
     """Rebuild a training module from the spec in its checkpoint and load its weights; return it and the spec.
 
     Raises:
@@ -30,31 +34,47 @@ def load_training(checkpoint: Path | str) -> tuple[BaseTraining | PreferenceTrai
     if "spec" not in content:
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
     module = build(content["spec"])
-    if not isinstance(module, BaseTraining | PreferenceTraining):
+    if not isinstance(module, Training):
         raise ValueError(
-            f"{path} trains a {type(module).__name__}, not the Base model; give a checkpoint of recipes/base.yaml or "
-            "recipes/dpo.yaml"
+            f"{path} trains a {type(module).__name__}; give a checkpoint of recipes/base.yaml, dpo.yaml or codec.yaml"
         )
     module.load_state_dict(content["state_dict"])
     return module.eval(), content["spec"]
 
 
 def load_model(source: Path | str) -> PerformanceModel:
-    """Return the model of a checkpoint or of a weights folder."""
-    if Path(source).is_dir():
+    """Return the model of a checkpoint, or of a source of ``lpm.sample.load_performance``."""
+    if not is_checkpoint(source):
         return load_performance(source)
-    return load_training(source)[0].model
+    module = load_training(source)[0]
+    if isinstance(module, CodecTraining):
+        raise ValueError(f"{source} trains a codec, not the Base model; give a checkpoint of recipes/base.yaml")
+    return module.model
 
 
-def export(checkpoint: Path, output: Path) -> None:
-    """Write the weights of a checkpoint as a folder to share: config.json and model.safetensors.
-
-    Example: lpm weights export runs/base/version_0/checkpoints/last.ckpt weights/mine
+def load_performer(weights: Path | str | None = None, adapter: Path | str | None = None) -> PerformanceModel:
+    """Return the model that performs.
 
     Args:
-        checkpoint: a .ckpt of recipes/base.yaml or recipes/dpo.yaml.
-        output: folder to write.
+        weights: source of ``load_model``; if None the adapter's base, or the weights that ship with lpm.
+        adapter: folder in PEFT's format or repository of the Hub, merged into the weights.
     """
-    module, spec = load_training(checkpoint)
-    save_performance(module.model, spec["init_args"]["model"], output)
-    print(f"wrote {output}")
+    weights = weights or (adapter and base_of(adapter))
+    model = base_puppet() if weights is None else load_model(weights)
+    return model if adapter is None else load_adapter(model, adapter)
+
+
+def open_source(source: Path | str) -> tuple[PerformanceModel | CodecTraining, dict[str, Any], str | None]:
+    """Return what a source of ``load_model`` has to export, its spec, and the weights that training began with."""
+    if not is_checkpoint(source):
+        model = load_performance(source)
+        return model, model.spec or {}, None
+    module, spec = load_training(source)
+    if isinstance(module, CodecTraining):
+        return module, spec, None
+    return module.model, spec["init_args"]["model"], module.start
+
+
+def is_checkpoint(source: Path | str) -> bool:
+    """Tell a checkpoint, there or missing, from folders, repositories and builders."""
+    return Path(source).is_file() or Path(source).suffix == ".ckpt"

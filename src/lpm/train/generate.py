@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lpm.data import write_video
 from lpm.data.puppets.progress import track
-from lpm.sample import Schedule, base_puppet
-from lpm.train.checkpoint import load_model
+from lpm.sample import Schedule
+from lpm.train.checkpoint import load_performer
 from lpm.train.frames import to_frames
 from lpm.train.request import Request, sound_of, to_batch
 from lpm.train.timeline import read_prompts
@@ -20,6 +20,7 @@ def generate(
     image: Path,
     output: Path,
     model: Path | None = None,
+    adapter: Path | None = None,
     speak: Path | None = None,
     listen: Path | None = None,
     text: str = "",
@@ -46,8 +47,9 @@ def generate(
     Args:
         image: first frame of the video; also the global reference unless one is given.
         output: mp4 to write, with the sound of both voices.
-        model: checkpoint of `lightning fit --config recipes/base.yaml`, or a weights folder; the shipped puppet weights
-            if not given.
+        model: checkpoint of `lightning fit --config recipes/base.yaml`, weights folder or repository of the Hub; if not
+            given the adapter's base, or the shipped puppet weights.
+        adapter: folder or repository of an adapter trained with recipes/overlay/lora.yaml.
         speak: the character's own voice; any sound file.
         listen: the partner's voice.
         text: prompt, at most 512 bytes.
@@ -68,7 +70,7 @@ def generate(
     later = read_prompts(prompts, fps) if prompts else []
     request = Request(image, output, speak, listen, text, references or [], seconds, negative, later)
     batch = to_batch(request, size, fps)
-    performer = base_puppet() if model is None else load_model(model)
+    performer = load_performer(model, adapter)
     frames, generator = batch.state_BT.shape[1], torch.Generator().manual_seed(seed)
     pieces = performer.perform_chunks(
         batch, frames, steps, chunk, scales=guidance, generator=generator, overlap=overlap, schedule=schedule

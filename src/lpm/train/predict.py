@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lpm.data import write_video
-from lpm.sample import Schedule, base_puppet
-from lpm.train.checkpoint import load_model
+from lpm.sample import Schedule
+from lpm.train.checkpoint import load_performer
 from lpm.train.frames import to_frames
 from lpm.train.request import Request, sound_of, to_batch
 from lpm.types import Batch
@@ -23,13 +23,15 @@ class BasePrediction(LightningModule):
     """Perform requests with a trained Base model.
 
     Args:
-        weights: checkpoint of ``lightning fit``, or a weights folder; the shipped puppet weights if None.
+        weights: checkpoint of ``lightning fit``, weights folder or repository of the Hub; if None the adapter's base,
+            or the shipped puppet weights.
         steps: solver steps per chunk.
         chunk: new frames per chunk, divisible by 4.
         guidance: scale by stream (text, speak, listen, references); absent is 1.
         seed: of the noise, equal for all requests.
         overlap: latent frames at the end of a chunk that the next one makes once more and fades into.
         schedule: where on the noise path guidance is on; everywhere if None.
+        adapter: folder or repository of an adapter trained with ``recipes/overlay/lora.yaml``.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class BasePrediction(LightningModule):
         seed: int = 0,
         overlap: int = 0,
         schedule: Schedule | None = None,
+        adapter: str | None = None,
     ) -> None:
         super().__init__()
-        self.model = base_puppet() if weights is None else load_model(weights)
+        self.model = load_performer(weights, adapter)
         self.steps, self.chunk, self.guidance, self.seed = steps, chunk, guidance, seed
         self.overlap, self.schedule = overlap, schedule
 

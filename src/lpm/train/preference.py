@@ -10,8 +10,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from lpm.objective import FlowDPO
+from lpm.sample.adapter import is_adapted
 from lpm.sample.performance import PerformanceModel
-from lpm.sample.pretrained import base_puppet, load_weights, own_weights, read_weights
+from lpm.sample.pretrained import load_weights, read_weights
+from lpm.train.adapter import AdaptersOff
 from lpm.train.base import warmup_linear
 from lpm.types import Batch, Conditions
 
@@ -46,6 +48,11 @@ class FrozenCopy:
         yield self.model
 
 
+def reference_of(model: PerformanceModel) -> Reference:
+    """Return the reference that costs least: none of its own where adapters can be switched off."""
+    return AdaptersOff() if is_adapted(model.backbone) else FrozenCopy()
+
+
 class ReferenceBackbone:
     """The backbone of a reference, used for the length of one call."""
 
@@ -69,7 +76,8 @@ class PreferenceTraining(LightningModule):
         weight_decay: of AdamW.
         start: checkpoint or weights folder with which both the model and the reference begin; the shipped puppet
             weights if None.
-        reference: how the beginning is kept; ``FrozenCopy()`` if None.
+        reference: how the beginning is kept; if None ``AdaptersOff()`` for a model with an adapter, else
+            ``FrozenCopy()``.
     """
 
     def __init__(
@@ -85,12 +93,12 @@ class PreferenceTraining(LightningModule):
         super().__init__()
         self.model, self.objective = model, objective
         self.learning_rate, self.warmup, self.weight_decay = learning_rate, warmup, weight_decay
-        self.start, self.reference = start, reference or FrozenCopy()
+        self.start, self.reference = start or "lpm.sample.base_puppet", reference or reference_of(model)
 
     def on_fit_start(self) -> None:
         """Load the weights of ``start`` and keep the reference; a resumed run takes its own weights back."""
         tuned = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        load_weights(self.model, own_weights(base_puppet()) if self.start is None else read_weights(self.start))
+        load_weights(self.model, read_weights(self.start))
         self.reference.begin(self.model)
         if self.trainer.ckpt_path is not None:
             self.model.load_state_dict(tuned)

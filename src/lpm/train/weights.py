@@ -19,6 +19,7 @@ from lpm.backbone.wan_weights import layout_of, strip_prefix
 from lpm.condition.umt5_weights import WORDS, is_umt5, save_umt5, umt5_shape
 from lpm.nn import KeysDiffer
 from lpm.nn.keys import key_table
+from lpm.sample.adapter import ADAPTER_CONFIG, is_adapter
 from lpm.train.weight_files import find_transformer, head_width, read_tensors
 
 
@@ -131,7 +132,12 @@ def info(source: Path) -> None:
 
 def describe(tensors: Mapping[str, Tensor], place: Path) -> dict[str, Any]:
     """Return what is known about the weights beyond their numbers."""
-    config = (place if place.is_dir() else place.parent) / "config.json"
+    folder = place if place.is_dir() else place.parent
+    if is_adapter(folder):
+        adapter = json.loads((folder / ADAPTER_CONFIG).read_text())
+        names = {"peft_type": "kind", "r": "rank", "lora_alpha": "alpha", "base_model_name_or_path": "base"}
+        return {ours: adapter.get(theirs) for theirs, ours in names.items()}
+    config = folder / "config.json"
     spec = json.loads(config.read_text()) if config.is_file() else {}
     if "class_path" in spec:
         return {"kind": spec["class_path"], **spec.get("init_args", {})}

@@ -1,0 +1,167 @@
+"""``lpm weights export`` in every form, from checkpoints with their spec, and ``lpm generate --adapter``."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lpm.backbone import DiT
+from lpm.build import build
+from lpm.cli import main
+from lpm.codec import TinyCodec
+from lpm.data import wav_bytes
+from lpm.sample import PerformanceModel, base_puppet
+from lpm.train import BasePrediction
+from lpm.train.checkpoint import load_model, load_performer
+from lpm.types import Conditions, TextFeatures
+
+pytest.importorskip("peft")
+
+
+def model_spec(adapter=None, velocity=False):
+    encoder = {"class_path": "lpm.condition.LogMelEncoder", "init_args": {"width": 128, "rate": 50.0}}
+    numbers = {"width": 32, "depth": 2, "heads": 2, "hidden": 40, "channels": 32, "text_width": 128, "waves": 32}
+    wan = {"class_path": "lpm.backbone.wan", "init_args": numbers | {"audio_width": 128}}
+    parts = {
+        "backbone": wan if velocity else {"class_path": "lpm.backbone.puppet"},
+        "codec": {"class_path": "lpm.codec.tiny_codec"},
+        "text": {"class_path": "lpm.condition.ByteText"},
+        "speak": encoder,
+        "listen": encoder | {"init_args": {"width": 128, "rate": 12.5}},
+        "prediction": {"class_path": "lpm.flow.PredictVelocity" if velocity else "lpm.flow.PredictClean"},
+        "coordinates": {"class_path": "lpm.flow.Absolute"}
+        if velocity
+        else {"class_path": "lpm.flow.Residual", "init_args": {"scale": 2.0}},
+    }
+    return {"class_path": "lpm.sample.PerformanceModel", "init_args": parts | ({"adapter": adapter} if adapter else {})}
+
+
+def checkpoint(path, adapter=None, velocity=False, start=None):
+    """A checkpoint as ``lightning fit`` writes it, every trained number moved."""
+    model = model_spec(adapter, velocity)
+    parts = {name: model["init_args"][name] for name in ("prediction", "coordinates")}
+    objective = {"class_path": "lpm.objective.FlowMatching", "init_args": parts}
+    spec = {
+        "class_path": "lpm.train.BaseTraining",
+        "init_args": {"model": model, "objective": objective, "start": start},
+    }
+    torch.manual_seed(4)
+    module = build(spec)
+    if start:
+        module.model.load_state_dict(at_start(module.model), strict=False)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter += 0.02 * torch.randn_like(parameter)
+    torch.save({"state_dict": module.state_dict(), "spec": spec}, path)
+    return module.model.eval()
+
+
+def at_start(model):
+    from lpm.sample.adapter import at_rest
+
+    return at_rest(model, base_puppet().state_dict())
+
+
+LORA = {"class_path": "lpm.sample.LoRA", "init_args": {"rank": 2}}
+
+
+def run(network, channels=32):
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(1, 3, channels, 4, 4, generator=generator)
+    text = TextFeatures(torch.randn(1, 5, 128, generator=generator), torch.ones(1, 5).bool())
+    with torch.no_grad():
+        return network(latents, torch.full((1, 3), 0.5), Conditions(text=text), 24.0)
+
+
+@pytest.mark.parametrize("form", ["model", "backbone"])
+def test_model_and_backbone_are_equal_bit_for_bit(form, tmp_path):
+    model = checkpoint(tmp_path / "a.ckpt")
+    (tmp_path / "performance.json").write_text(json.dumps({"lips": {"value": 0.5, "low": 0.4, "high": 0.6}}))
+    words = ["--form", form, "--figures", str(tmp_path / "performance.json"), "--title", "Mine", "--license", "mit"]
+    assert main(["weights", "export", str(tmp_path / "a.ckpt"), str(tmp_path / "out"), *words]) == 0
+    loaded = (PerformanceModel if form == "model" else DiT).from_pretrained(tmp_path / "out")
+    assert torch.equal(run(loaded.backbone if form == "model" else loaded), run(model.backbone))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "# Mine" in card and "license: mit" in card and "0.500 [0.400, 0.600]" in card
+
+
+def test_an_adapter_is_exported_alone_played_and_merged(tmp_path):
+    model = checkpoint(tmp_path / "a.ckpt", LORA, start="lpm.sample.base_puppet")
+    assert main(["weights", "export", str(tmp_path / "a.ckpt"), str(tmp_path / "adapter")]) == 0
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "lpm.sample.base_puppet"
+    assert main(["weights", "export", str(tmp_path / "a.ckpt"), str(tmp_path / "merged"), "--form", "model"]) == 0
+    truth = run(model.backbone)
+    assert (run(base_puppet().backbone) - truth).abs().max() > 1e-3
+    for played in (
+        load_model(tmp_path / "a.ckpt"),
+        load_model(tmp_path / "merged"),
+        load_performer(None, tmp_path / "adapter"),
+        load_performer("lpm.sample.base_puppet", tmp_path / "adapter"),
+        BasePrediction(adapter=str(tmp_path / "adapter")).model,
+    ):
+        torch.testing.assert_close(run(played.backbone), truth, atol=1e-5, rtol=1e-5)
+
+
+def test_generate_takes_an_adapter(tmp_path, capsys, monkeypatch):
+    checkpoint(tmp_path / "a.ckpt", LORA, start="lpm.sample.base_puppet")
+    assert main(["weights", "export", str(tmp_path / "a.ckpt"), str(tmp_path / "adapter")]) == 0
+    Image.new("RGB", (32, 32), (200, 150, 120)).save(tmp_path / "face.png")
+    (tmp_path / "voice.wav").write_bytes(wav_bytes(np.zeros(3200, np.float32)))
+    words = ["generate", str(tmp_path / "face.png"), str(tmp_path / "out.mp4"), "--speak", str(tmp_path / "voice.wav")]
+    words += ["--size", "32", "--steps", "1"]
+    assert main([*words, "--adapter", str(tmp_path / "adapter")]) == 0
+    with_adapter = (tmp_path / "out.mp4").read_bytes()
+    assert main(words) == 0
+    assert (tmp_path / "out.mp4").read_bytes() != with_adapter
+    capsys.readouterr()
+    assert main([*words, "--adapter", str(tmp_path)]) == 2
+    assert "holds no adapter_config.json" in capsys.readouterr().err
+
+
+def test_the_text_video_path_goes_to_diffusers(tmp_path, capsys):
+    diffusers = pytest.importorskip("diffusers")
+    model = checkpoint(tmp_path / "a.ckpt", velocity=True)
+    assert main(["weights", "export", str(tmp_path / "a.ckpt"), str(tmp_path / "out"), "--form", "diffusers"]) == 0
+    shown = capsys.readouterr().out
+    for row in ("text-to-video path", "audio paths", "null tokens", "reference pictures"):
+        assert row in shown
+    theirs = diffusers.WanTransformer3DModel.from_pretrained(tmp_path / "out" / "transformer")
+    generator = torch.Generator().manual_seed(1)
+    latents, text = torch.randn(1, 3, 32, 4, 4, generator=generator), torch.randn(1, 5, 128, generator=generator)
+    with torch.no_grad():
+        made = theirs(latents.transpose(1, 2), torch.tensor([500.0]), text).sample.transpose(1, 2)
+    truth = run(model.backbone.zero_audio_())
+    assert truth.std() > 0.1
+    torch.testing.assert_close(made, truth, atol=1e-5, rtol=1e-5)
+
+
+def test_a_codec_is_exported_from_its_training(tmp_path):
+    spec = {"class_path": "lpm.train.CodecTraining", "init_args": {}}
+    module = build(spec)
+    torch.save({"state_dict": module.state_dict(), "spec": spec}, tmp_path / "codec.ckpt")
+    assert main(["weights", "export", str(tmp_path / "codec.ckpt"), str(tmp_path / "out")]) == 0
+    loaded = TinyCodec.from_pretrained(tmp_path / "out").state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in module.codec.state_dict().items())
+
+
+def test_what_cannot_be_exported_is_one_line(tmp_path, capsys):
+    checkpoint(tmp_path / "a.ckpt")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("")
+    cases = [
+        (["a.ckpt", "full"], "exists and is not empty"),
+        (["none.ckpt", "out"], "none.ckpt is missing"),
+        (["none", "out"], "is no folder; give one"),
+        (["a.ckpt", "out", "--form", "adapter"], "the model has no adapter"),
+        (["a.ckpt", "out", "--form", "diffusers"], "diffusers reads Wan2.1 as PredictVelocity in Absolute ones"),
+        (["a.ckpt", "out", "--figures", "nowhere.json"], "figures nowhere.json cannot be read"),
+    ]
+    for (source, output, *words), message in cases:
+        assert main(["weights", "export", str(tmp_path / source), str(tmp_path / output), *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+        assert not (tmp_path / "out").exists()
