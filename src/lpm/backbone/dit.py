@@ -1,19 +1,19 @@
 """The diffusion transformer: Wan2.1's, plus interleaved dual audio and reference tokens."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpm.backbone.block import Block
+from lpm.backbone.block import Block, MultiModalAttention
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.head import Head
 from lpm.backbone.positions import SegmentOffsets, grid, reference_times
 from lpm.backbone.segments import Segment, join_masks, join_times, join_tokens
 from lpm.hub import Spec, from_pretrained, load_fitting, push_to_hub, save_pretrained, share_all
-from lpm.nn import PatchEmbed, TimeEmbed
+from lpm.nn import ContextAttention, PatchEmbed, TimeEmbed
 from lpm.ops import Attend, make_rotary
 from lpm.types import Conditions, References
 
@@ -136,18 +136,22 @@ class DiT(nn.Module):
         wanted = self.hears[block % len(self.hears)]
         return [stream for name, stream in zip(VOICES, streams, strict=True) if name in wanted and stream is not None]
 
+    def readers(self, block: int) -> list[ContextAttention]:
+        """Return what reads audio in a block, in the order of ``heard_by``."""
+        return cast(MultiModalAttention, self.blocks[block].cross).voices
+
     def audio_path(self, voice: Voice) -> list[nn.Module]:
         """Return all that reads one voice: its window, and its readers in the blocks."""
         window = self.speak if voice == "speak" else self.listen
         path: list[nn.Module] = [] if window is None else [window]
-        for i, block in enumerate(self.blocks):
-            names = self.heard_by(i, (self.speak and "speak", self.listen and "listen"))
-            path += [reader for name, reader in zip(names, block.cross.voices, strict=True) if name == voice]
+        for block in range(len(self.blocks)):
+            names = self.heard_by(block, (self.speak and "speak", self.listen and "listen"))
+            path += [reader for name, reader in zip(names, self.readers(block), strict=True) if name == voice]
         return path
 
     def zero_audio_(self) -> "DiT":
         """Mute both audio paths by zero value projections, the start of the paper's first training stage."""
-        for block in self.blocks:
-            for reader in block.cross.voices:
+        for block in range(len(self.blocks)):
+            for reader in self.readers(block):
                 reader.zero_value_()
         return self

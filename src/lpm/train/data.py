@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -30,6 +30,8 @@ from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.train.encode import codec_hash, encode_corpus
 from lpm.train.mixture_table import print_plan
 from lpm.types import Batch, Codec
+
+Kind = Literal["global", "body", "expression"]
 
 
 def cache_folder() -> Path:
@@ -75,8 +77,8 @@ class PuppetData(LightningDataModule):
         history: float = 2.6,
         lookahead: float = 0.2,
         extra_references: float = 0.03,
-        extra_kinds: Sequence[str] = ("body", "expression"),
-        measured_kinds: Sequence[str] = ("global",),
+        extra_kinds: Sequence[Kind] = ("body", "expression"),
+        measured_kinds: Sequence[Kind] = ("global",),
         measured_frames: int = 97,
         measured_clips: int = 32,
         seed: int = 0,
