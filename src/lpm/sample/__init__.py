@@ -1,7 +1,7 @@
 """From noise to clips: solvers, guidance, clips and their continuation, and the whole Base model."""
 
 from lpm.sample.adapter import LoRA, load_adapter, merge_adapter, save_adapter
-from lpm.sample.chunks import Chunk, plan_chunks, spread, texts_at
+from lpm.sample.chunks import ChunkPlan, plan_chunks, spread, texts_at
 from lpm.sample.clip import ClipSampler, fade
 from lpm.sample.guidance import guide, repeat_conditions
 from lpm.sample.performance import PerformanceModel
@@ -10,7 +10,7 @@ from lpm.sample.schedule import GuidanceInterval, Schedule
 from lpm.sample.solvers import Denoise, Solver, euler, heun, noise_levels
 
 __all__ = [
-    "Chunk",
+    "ChunkPlan",
     "ClipSampler",
     "Denoise",
     "GuidanceInterval",

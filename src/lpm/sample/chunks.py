@@ -6,7 +6,7 @@ from typing import NamedTuple
 from lpm.types import Batch, Prompt
 
 
-class Chunk(NamedTuple):
+class ChunkPlan(NamedTuple):
     """One chunk, in latent frames.
 
     Attributes:
@@ -26,12 +26,12 @@ class Chunk(NamedTuple):
     held: int
 
 
-def plan_chunks(total: int, chunk: int, history: int, overlap: int = 0) -> Iterator[Chunk]:
+def plan_chunks(total: int, chunk: int, history: int, overlap: int = 0) -> Iterator[ChunkPlan]:
     """Yield the chunks that follow the first picture until there are ``total`` latent frames.
 
     >>> for each in plan_chunks(total=8, chunk=4, history=2, overlap=1): print(each)
-    Chunk(made=1, again=0, keep=0, more=4, ready=3, held=1)
-    Chunk(made=5, again=1, keep=2, more=3, ready=4, held=0)
+    ChunkPlan(made=1, again=0, keep=0, more=4, ready=3, held=1)
+    ChunkPlan(made=5, again=1, keep=2, more=3, ready=4, held=0)
     """
     if history < 1:
         raise ValueError(f"history of {history} latent frames; a chunk needs 1 or more to go on from")
@@ -45,7 +45,7 @@ def plan_chunks(total: int, chunk: int, history: int, overlap: int = 0) -> Itera
         again = min(overlap, made - 1)
         more = min(chunk, total - made)
         held = overlap if made + more < total else 0
-        yield Chunk(made, again, min(history, made - 1 - again), more, made + more - held - final, held)
+        yield ChunkPlan(made, again, min(history, made - 1 - again), more, made + more - held - final, held)
         made += more
         final = made - held
 
