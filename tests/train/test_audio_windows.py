@@ -53,7 +53,7 @@ def test_the_report_compares_and_the_weights_load(tmp_path, data):
     training = AudioWindowTraining(encoder(tmp_path / "start"), **SHORT, learning_rate=3e-3, warmup=2)
     trainer(tmp_path, steps=3).fit(training, datamodule=data)
     report = json.loads((tmp_path / "audio-windows.json").read_text())
-    assert report.keys() == {"cosine", "explained"} and report["explained"]["difference"]["n"] == 2
+    assert report.keys() == {"cosine", "closeness", "explained"} and report["explained"]["difference"]["n"] == 2
     assert report["explained"]["before"]["value"] != report["explained"]["after"]["value"]
     tuned, start = PretrainedAudio(tmp_path / "encoder"), PretrainedAudio(tmp_path / "start")
     samples = torch.randn(1, 16_000) * 0.1
@@ -79,6 +79,14 @@ def test_gradient_reaches_the_encoder_and_never_the_teacher(tmp_path):
     unused = {name for name, p in training.encoder.named_parameters() if p.grad is None}
     assert unused == {"network.masked_spec_embed"}
     assert all(p.grad is None and not p.requires_grad for p in training.teacher.parameters())
+
+
+def test_clips_without_a_sound_count_in_no_score(data):
+    training = AudioWindowTraining(LogMelEncoder(8, 50.0, mels=16), **SHORT)
+    batch = next(iter(data.val_dataloader()))
+    batch.speak_BS[1], batch.listen_BS[1] = 0, 0
+    found = compare_windows(training, [batch])
+    assert {(int(row.after.n), int(row.after.skipped)) for row in found.values()} == {(1, 1)}
 
 
 def test_a_frozen_encoder_is_refused(tmp_path):

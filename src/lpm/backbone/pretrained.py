@@ -55,7 +55,7 @@ def pretrained_dit(folder: str) -> DiT:
 
 def stored_shapes(folder: Path) -> dict[str, torch.Size]:
     """Return the shape of every tensor in a folder's safetensors files, without loading them."""
-    found = {}
+    found: dict[str, torch.Size] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:
             names = tensors.keys()  # the handle itself cannot be iterated

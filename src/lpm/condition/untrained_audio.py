@@ -10,7 +10,7 @@ import torch
 
 from lpm.condition.pretrained_audio import PretrainedAudio
 
-WAVE = {
+WAVE: dict[str, Any] = {
     "hidden_size": 64,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
@@ -45,11 +45,11 @@ def small_whisper() -> Any:
     """Return a Whisper of width 64 that hears 30 s."""
     from transformers import WhisperConfig, WhisperModel
 
-    sizes = {"d_model": 64, "encoder_layers": 3, "decoder_layers": 1, "vocab_size": 50}
-    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
-    inside = {"encoder_ffn_dim": 128, "decoder_ffn_dim": 128}
-    words = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
-    return WhisperModel(WhisperConfig(**sizes, **heads, **inside, **words))
+    sizes: dict[str, Any] = {"d_model": 64, "encoder_layers": 3, "decoder_layers": 1, "vocab_size": 50}
+    sizes |= {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    sizes |= {"encoder_ffn_dim": 128, "decoder_ffn_dim": 128}
+    sizes |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    return WhisperModel(WhisperConfig(**sizes))
 
 
 def untrained_audio(

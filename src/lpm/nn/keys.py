@@ -44,12 +44,15 @@ def key_table(faults: list[KeyFault]) -> list[str]:
     out.bias  missing    (4,)   -
     head      misshapen  (4,)   (2, 4)
     """
-    rows = [("key", "is", "needs", "has")]
-    rows += [
-        (fault.name, fault.kind, *(str(tuple(s)) if s is not None else "-" for s in fault[1:])) for fault in faults
-    ]
+    rows: list[tuple[str, ...]] = [("key", "is", "needs", "has")]
+    rows += [(fault.name, fault.kind, plain(fault.needs), plain(fault.has)) for fault in faults]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return ["  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def plain(shape: Size | None) -> str:
+    """Return a shape as text, a dash for none."""
+    return "-" if shape is None else str(tuple(shape))
 
 
 def check_keys(needed: Mapping[str, Size], found: Mapping[str, Size], what: str) -> None:

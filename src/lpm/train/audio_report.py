@@ -8,9 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lpm.condition import save_audio
-from lpm.metric import token_cosine, token_unexplained
+from lpm.metric import token_cosine, token_error, token_unexplained
 from lpm.metric.clips import identity_code
-from lpm.train.audio_windows import AudioWindowTraining, voices
+from lpm.train.audio_windows import SILENCE, AudioWindowTraining, voices
 from lpm.train.callbacks import write_json
 from lpm.train.preference_report import Change, change, print_changes
 from lpm.types import Batch
@@ -43,23 +43,30 @@ class AudioWindowReport(Callback):
 def compare_windows(training: AudioWindowTraining, batches: Iterable[Batch]) -> dict[str, Change]:
     """Return how like the whole clip's features the windows' are, without and with tuning.
 
-    ``cosine`` is the mean over tokens; ``explained`` is the share of the variance over time that windows keep. Higher
-    is better, 1 is no gap. Intervals resample identities (``lpm.metric.estimate``).
+    ``cosine`` and ``closeness``, one minus the relative L2 error, are means over tokens; ``explained`` is the share of
+    the clip's variance over time that windows keep. Higher is better, 1 is no gap. Clips without a sound count in none.
+    Intervals resample identities (``lpm.metric.estimate``).
     """
-    rows: dict[str, list[tuple[float, float, int]]] = {"cosine": [], "explained": []}
+    rows: dict[str, list[tuple[float, float, int]]] = {name: [] for name in ("cosine", "closeness", "explained")}
     for batch in batches:
         for row, meta in enumerate(batch.meta):
             samples = voices(batch.speak_BS[row : row + 1], batch.listen_BS[row : row + 1])
-            whole, before, after = (encode(samples) for encode in (training.whole, training.untuned, training.windowed))
-            code = identity_code(meta["identity"])
-            rows["cosine"].append((mean(token_cosine(before, whole)), mean(token_cosine(after, whole)), code))
-            kept = (1 - mean(token_unexplained(found, whole)) for found in (before, after))
-            rows["explained"].append((*kept, code))  # type: ignore[arg-type]
+            before, after = clip_scores(training, samples)
+            for name, values in rows.items():
+                values.append((before[name], after[name], identity_code(meta["identity"])))
     if not rows["cosine"]:
         raise ValueError("no clip to compare; give a split with at least one clip")
     return {name: change(torch.tensor(values, dtype=torch.float64)) for name, values in rows.items()}
 
 
-def mean(values_BA: Tensor) -> float:
-    """Return the mean over voices and tokens."""
-    return float(values_BA.mean())
+def clip_scores(training: AudioWindowTraining, samples_BS: Tensor) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the scores of one clip's voices without and with tuning; NaN for silence."""
+    whole = training.whole(samples_BS)
+    silent = float("nan") if samples_BS.abs().max() <= SILENCE else 0.0
+
+    def scores(found: Tensor) -> dict[str, float]:
+        error, unexplained = token_error(found, whole).mean(), token_unexplained(found, whole).mean()
+        parts = {"cosine": token_cosine(found, whole).mean(), "closeness": 1 - error, "explained": 1 - unexplained}
+        return {name: float(part) + silent for name, part in parts.items()}
+
+    return scores(training.untuned(samples_BS)), scores(training.windowed(samples_BS))

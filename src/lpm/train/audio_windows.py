@@ -12,6 +12,8 @@ from lpm.objective import FeatureDistance
 from lpm.train.codec import warmup_cosine
 from lpm.types import Batch
 
+SILENCE = 1e-3  # no sample of a silent voice is larger
+
 
 class AudioWindowTraining(LightningModule):
     """Teach an audio encoder that reads streaming windows the features of its frozen copy that hears the whole clip.
@@ -96,5 +98,5 @@ def whole_clip(encoder: PretrainedAudio | LogMelEncoder) -> Callable[[Tensor], T
 def voices(speak_BS: Tensor, listen_BS: Tensor) -> Tensor:
     """Return all voices that are not silent throughout, (B, S); all of them if every one is silent."""
     both = torch.cat([speak_BS, listen_BS])
-    heard = both.abs().amax(dim=1) > 1e-3
+    heard = both.abs().amax(dim=1) > SILENCE
     return both[heard] if heard.any() else both
