@@ -1,6 +1,7 @@
 """Training adapters: resumed equals uninterrupted, the folder that is left plays, and off is as good as a copy."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 from lpm.backbone import puppet
+from lpm.cli.trainer import cli
 from lpm.condition import ByteText, LogMelEncoder
 from lpm.data import MemoryClips
 from lpm.data.puppets.plan import CorpusSpec
@@ -162,3 +164,12 @@ def test_a_start_whose_adapters_are_in_use_is_refused(codec):
     assert not is_at_rest(copy.deepcopy(model).backbone)
     with pytest.raises(ValueError, match="adapters of the start are in use"):
         AdaptersOff().begin(model)
+
+
+def test_the_overlay_lies_over_preference_tuning_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipes = Path(__file__).parents[2] / "recipes"
+    words = [f"--config={recipes / name}" for name in ("dpo.yaml", "overlay/lora.yaml")]
+    model = cli("lpm", [*words, "--trainer.accelerator=cpu", "--trainer.logger=false"], run=False).model
+    assert isinstance(model, PreferenceTraining) and isinstance(model.reference, AdaptersOff)
+    assert model.start == "lpm.sample.base_puppet"

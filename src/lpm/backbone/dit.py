@@ -55,7 +55,7 @@ class DiT(nn.Module):
 
     pipeline_tag = "image-to-video"
     spec: Spec | None = None
-    from_pretrained = classmethod(from_pretrained)
+    from_pretrained = classmethod(from_pretrained)  # type: ignore[var-annotated]
     save_pretrained, push_to_hub = save_pretrained, push_to_hub
     shared, load_shared = share_all, load_fitting
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from lpm.hub.remote import is_repository
+
 CARD = "README.md"
 TAGS = ("lpm", "video-generation", "talking-head")
 
@@ -33,7 +35,9 @@ class Card:
     tags: tuple[str, ...] = field(default=())
 
 
-def write_card(card: Card, folder: Path | str, kind: str, task: str, load: str, spec: Any = None) -> None:
+def write_card(
+    card: Card, folder: Path | str, kind: str, task: str, load: str, spec: Any = None, library: str = "lpm"
+) -> None:
     """Write ``README.md``.
 
     Args:
@@ -43,19 +47,20 @@ def write_card(card: Card, folder: Path | str, kind: str, task: str, load: str, 
         task: the Hub's ``pipeline_tag``.
         load: Python that loads the model.
         spec: what the model is built from; the files of other people that it names are listed.
+        library: that loads the model.
     """
     data = ModelCardData(
         license=card.license,
-        library_name="lpm",
+        library_name=library,
         pipeline_tag=task,
         tags=[*TAGS, *card.tags],
-        base_model=card.base if card.base and card.base.count("/") == 1 and not Path(card.base).exists() else None,
+        base_model=card.base if card.base and is_repository(card.base) and not Path(card.base).exists() else None,
     )
     sections = [
         f"# {card.title or kind.rpartition('.')[2]}",
         card.text.strip(),
         f"## Load it\n\n```python\n{load}\n```",
-        f"An adapter of `{card.base}`." if card.base else "",
+        f"Adapted from `{card.base}`." if card.base else "",
         needs(spec),
         table(card.figures),
     ]
@@ -114,7 +119,8 @@ def estimates(content: Any, name: str = "") -> Iterator[tuple[str, str]]:
     if not isinstance(content, dict):
         return
     if {"value", "low", "high"} <= content.keys():
-        yield name, f"{content['value']:.3f} [{content['low']:.3f}, {content['high']:.3f}]"
+        if content["value"] is not None:
+            yield name, f"{content['value']:.3f} [{content['low']:.3f}, {content['high']:.3f}]"
         return
     for key, value in content.items():
         yield from estimates(value, f"{name} / {key}" if name else str(key))

@@ -131,7 +131,7 @@ def save_adapter(model: PerformanceModel, folder: Path | str, base: str | None, 
     network.save_pretrained(str(folder), save_embedding_layers=False)
     load = "from lpm.sample import load_adapter, load_performance\n\n"
     load += f'model = load_adapter(load_performance("{base or "owner/base"}"), "owner/name")  # or the folder'
-    write_card(card or Card(base=base), folder, "peft.LoraModel", model.pipeline_tag, load)
+    write_card(card or Card(base=base), folder, "lpm.sample.LoRA", model.pipeline_tag, load, library="peft")
 
 
 def load_adapter(model: PerformanceModel, source: Path | str, merge: bool = True) -> PerformanceModel:

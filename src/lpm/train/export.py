@@ -88,7 +88,7 @@ def write_diffusers(model: PerformanceModel, output: Path, card: Card, shard: st
     split = save_diffusers(model.backbone, output, shard)
     load = "from diffusers import WanTransformer3DModel\n\n"
     load += 'network = WanTransformer3DModel.from_pretrained("owner/name", subfolder="transformer")  # or the folder'
-    write_card(card, output, "diffusers.WanTransformer3DModel", "text-to-video", load)
+    write_card(card, output, "diffusers.WanTransformer3DModel", "text-to-video", load, library="diffusers")
     Console().print(what_has_a_place(split))
 
 
