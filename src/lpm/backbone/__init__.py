@@ -1,9 +1,11 @@
-"""Denoisers: the DiT of the paper and its named sizes."""
+"""Denoisers: the DiT of the paper, its causal form for streams, and named sizes."""
 
 from lpm.backbone.block import Block, MultiModalAttention
+from lpm.backbone.causal import CausalDiT
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
+from lpm.backbone.masks import Place, block_mask, dense_mask, sees
 from lpm.backbone.positions import SegmentOffsets
 from lpm.backbone.pretrained import pretrained_dit, save_dit
 from lpm.backbone.sizes import lpm_1b, lpm_17b, puppet, puppet_small, wan, wan_1b, wan_14b
@@ -14,13 +16,17 @@ __all__ = [
     "AudioContext",
     "AudioSummary",
     "Block",
+    "CausalDiT",
     "DiT",
     "Head",
     "MotionHead",
     "MultiModalAttention",
+    "Place",
     "SegmentOffsets",
     "TextContext",
     "WanShape",
+    "block_mask",
+    "dense_mask",
     "from_wan",
     "latent_spans",
     "latent_states",
@@ -30,6 +36,7 @@ __all__ = [
     "puppet",
     "puppet_small",
     "save_dit",
+    "sees",
     "to_wan",
     "wan",
     "wan_1b",
