@@ -137,12 +137,13 @@ class KVCache:
         def put(mine: Tensor, its: Tensor) -> Tensor:
             return mine.index_copy_(0, row_N, its) if self.in_place else mine.index_copy(0, row_N, its)
 
-        if self.still_mask_BL is not None or other.still_mask_BL is not None:
-            self.still_mask_BL = put(self._still_mask(), other._still_mask())
-        self.layers = [type(a)(*map(put, a.tensors, b.tensors)) for a, b in zip(self.layers, other.layers)]
-        self.still = [KeyValue(*map(put, a, b)) for a, b in zip(self.still, other.still)]
-        self.rows = {name: put(x, other.rows[name]) for name, x in self.rows.items()}
-        self.count_B = put(self.count_B, other.count_B)
+        with torch.set_grad_enabled(not self.in_place):
+            if self.still_mask_BL is not None or other.still_mask_BL is not None:
+                self.still_mask_BL = put(self._still_mask(), other._still_mask())
+            self.layers = [type(a)(*map(put, a.tensors, b.tensors)) for a, b in zip(self.layers, other.layers)]
+            self.still = [KeyValue(*map(put, a, b)) for a, b in zip(self.still, other.still)]
+            self.rows = {name: put(x, other.rows[name]) for name, x in self.rows.items()}
+            self.count_B = put(self.count_B, other.count_B)
         self.least = min(self.least, other.least)
         self._settle()
 
