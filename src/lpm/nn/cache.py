@@ -142,8 +142,9 @@ class KVCache:
                 self.still_mask_BL = put(self._still_mask(), other._still_mask())
             self.layers = [type(a)(*map(put, a.tensors, b.tensors)) for a, b in zip(self.layers, other.layers)]
             self.still = [KeyValue(*map(put, a, b)) for a, b in zip(self.still, other.still)]
-            self.rows = {name: put(x, other.rows[name]) for name, x in self.rows.items()}
-            self.count_B = put(self.count_B, other.count_B)
+            # out of place: the first picture may be the caller's own tensor
+            self.rows = {name: x.index_copy(0, row_N, other.rows[name]) for name, x in self.rows.items()}
+            self.count_B = self.count_B.index_copy(0, row_N, other.count_B)
         self.least = min(self.least, other.least)
         self._settle()
 
