@@ -50,7 +50,9 @@ def test_a_stream_with_its_own_history_equals_teacher_forcing():
     whole = model.forward_clip(latents, t, conditions, FPS, history, t_history)
     torch.testing.assert_close(streamed, whole[:, 1:], **EXACT)
     assert not torch.allclose(whole, model(latents, t, conditions, FPS))
-    torch.testing.assert_close(model.forward_clip(latents, t, conditions, FPS, latents, t), model(latents, t, conditions, FPS))
+    torch.testing.assert_close(
+        model.forward_clip(latents, t, conditions, FPS, latents, t), model(latents, t, conditions, FPS)
+    )
 
 
 @torch.no_grad()
@@ -60,7 +62,9 @@ def test_the_beginning_of_a_chunk_can_be_predicted_alone():
     cache = begin(model, latents, conditions)
     stream(model, latents[:, :4], t[:, :4], conditions, cache)
     torch.testing.assert_close(
-        model(latents[:, 4:], t[:, 4:], at(conditions, 1, 3), cache=cache), model(latents, t, conditions, FPS)[:, 4:], **EXACT
+        model(latents[:, 4:], t[:, 4:], at(conditions, 1, 3), cache=cache),
+        model(latents, t, conditions, FPS)[:, 4:],
+        **EXACT,
     )
 
 

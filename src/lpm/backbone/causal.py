@@ -181,12 +181,12 @@ class CausalDiT(nn.Module):
         text, heard = self._read(conditions, noisy_BTCYX.shape[0], frames.clip, fps)
         heard = pick(heard, frames.time_F)
         latents = frames.latents_BFCYX
-        segments = [video_segment(self.embed(latents), frames.time_F.to(fine(latents)), frames.t_BF, self.embed, latents)]
+        segments = [
+            video_segment(self.embed(latents), frames.time_F.to(fine(latents)), frames.t_BF, self.embed, latents)
+        ]
         if conditions.references is not None:
             segments.append(reference_segment(self.embed, self.offsets, conditions))
-        view = clip_view(
-            segments, frames, self.head_width, self.chunk, self.sink, self.window, self.mask
-        )
+        view = clip_view(segments, frames, self.head_width, self.chunk, self.sink, self.window, self.mask)
         x_BLD, time_BS6D = join_tokens(segments)[0], self._levels(join_times(segments))
         by_frame = (len(frames.time_F), segments[0].tokens_BFLD.shape[2])
         for i in range(len(self.blocks)):
