@@ -2,8 +2,8 @@
 
 A full cache at puppet size (random weights, one stream, 96 x 96 pixels, 6 latent frames a chunk, sink 3, window 2). One
 run compares, in turns: keys turned once a chunk against once a step, 8-bit against exact storage, and a stream's chunk
-against the same chunk at the end of a whole clip. Processor time of this process, so that neighbours do not count. Also:
-memory as predicted and as allocated, memory predicted for the large sizes at 832 x 480, and the error of 8 bits.
+against the same chunk at the end of a whole clip. Times are processor time of this process: neighbours count for less.
+Also: memory as predicted and as allocated, memory predicted for large sizes at 832 x 480, and the error of 8 bits.
 """
 
 import argparse

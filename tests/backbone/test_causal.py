@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_streams import FPS, at, causal, clip, dit, row, stream, together
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lpm.backbone import CausalDiT, block_mask, puppet_small
 from lpm.nn import EightBit, KVCache
 from lpm.ops import flex
 from lpm.types import Conditions
+from tiny_streams import FPS, at, causal, clip, dit, row, stream, together
 
 EXACT = {"rtol": 0, "atol": 1e-9}
 

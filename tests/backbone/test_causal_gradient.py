@@ -6,12 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from tiny_streams import FPS, STRIDE, at, causal, clip
 
 from lpm.backbone.context import read_conditions
-from lpm.backbone.segments import join_times, join_tokens, reference_segment
+from lpm.backbone.segments import reference_segment
 from lpm.ops import add_gated, make_rotary, modulate, rotate
-from lpm.types import Conditions
+from tiny_streams import FPS, at, causal, clip, stream
 
 
 class Lists:
@@ -202,3 +201,15 @@ def test_gradient_reaches_every_parameter(anchor, way):
         history = (latents.flip(1), t) if way == "teacher forcing" else (None, None)
         model.forward_clip(latents, t, conditions, FPS, *history).square().sum().backward()
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.abs().sum() > 0] == []
+
+
+def test_a_copy_of_a_served_stream_can_be_trained_through():
+    model = causal()
+    latents, t, conditions = clip(9)
+    with torch.no_grad():
+        cache = model.init_cache(latents[:, 0], conditions, FPS)
+        stream(model, latents, t, conditions, cache)
+    copy = cache.take(torch.arange(2))
+    stream(model, latents, t, conditions, copy).square().sum().backward()
+    assert model.blocks[0].attention.qkv.weight.grad.abs().sum() > 0
+    assert cache.count_B.tolist() == [4, 4] and copy.count_B.tolist() == [8, 8]

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from tiny_streams import FPS, causal, clip
 
 from lpm.backbone import CausalDiT, cache_bytes, lpm_17b
 from lpm.nn import EightBit
 from lpm.types import Conditions
+from tiny_streams import FPS, causal, clip
 
 
 def size(tensors):

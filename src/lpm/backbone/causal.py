@@ -203,13 +203,13 @@ class CausalDiT(nn.Module):
         picture_BCYX = cache.rows["picture"]
         if (batch, *latents_BTCYX.shape[2:]) != tuple(picture_BCYX.shape) or not 1 <= frames <= self.chunk:
             raise ValueError(
-                f"latents of {tuple(latents_BTCYX.shape)} do not continue a first frame of {tuple(picture_BCYX.shape)}; "
+                f"latents of {tuple(latents_BTCYX.shape)} cannot follow a first frame of {tuple(picture_BCYX.shape)}; "
                 f"give 1 to {self.chunk} latent frames of its size"
             )
         if cache.in_place and torch.is_grad_enabled():
             raise ValueError(
                 "the cache is written in place, which would corrupt gradients; run under torch.no_grad(), or make the "
-                "cache while gradients are on"
+                "cache, or take a copy of it, while gradients are on"
             )
         text, heard = self._read(chunk_time(conditions, self.stride_t / cache.fps), batch, frames, cache.fps)
         tokens_BFLD = self.embed.later(latents_BTCYX, cache.rows["first"])
