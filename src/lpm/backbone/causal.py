@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import repeat
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lpm.backbone.block import Block
 from lpm.backbone.clip import chunk_turns, clip_view, lay_out
 from lpm.backbone.context import Heard, read_conditions
 from lpm.backbone.dit import DiT
@@ -239,7 +241,7 @@ class CausalDiT(nn.Module):
         for i, view in zip(range(last), views):
             x_BLD, made = self._block(i, x_BLD, time_BS6D, view, video, text, heard)
             yield made
-        yield self.blocks[last].key_value(x_BLD, time_BS6D)
+        yield cast(Block, self.blocks[last]).key_value(x_BLD, time_BS6D)
 
 
 def chunk_time(conditions: Conditions, seconds: float) -> Conditions:
