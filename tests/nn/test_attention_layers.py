@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from lpm.nn import ContextAttention, SelfAttention
+from lpm.nn import ContextAttention, SelfAttention, Whole
 from lpm.ops import make_rotary
 
 
@@ -18,7 +18,7 @@ def test_self_attention_matches_torch_multihead_attention():
     ours.out.load_state_dict(reference.out_proj.state_dict())
     x, mask = torch.randn(2, 5, 24), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 1, 0]]).bool()
     expected = reference(x, x, x, key_padding_mask=~mask)[0]
-    torch.testing.assert_close(ours(x, still(5, 6), mask[:, None, None]), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours(x, Whole(still(5, 6), mask[:, None, None]))[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_context_attention_matches_torch_multihead_attention():
@@ -38,8 +38,8 @@ def test_query_and_key_norms_make_scores_blind_to_input_scale():
     torch.manual_seed(0)
     layer = SelfAttention(24, 4)
     nn.init.zeros_(layer.qkv.bias)
-    x, rotation = torch.randn(1, 5, 24), still(5, 6)
-    torch.testing.assert_close(layer(3 * x, rotation) - layer.out.bias, 3 * (layer(x, rotation) - layer.out.bias))
+    x, view = torch.randn(1, 5, 24), Whole(still(5, 6))
+    torch.testing.assert_close(layer(3 * x, view)[0] - layer.out.bias, 3 * (layer(x, view)[0] - layer.out.bias))
 
 
 def test_zero_values_are_mute():

@@ -1,10 +1,13 @@
-"""Denoisers: the DiT of the paper and its named sizes."""
+"""Denoisers: the DiT of the paper, its causal form for streams, and named sizes."""
 
 from lpm.backbone.block import Block, MultiModalAttention
+from lpm.backbone.causal import CausalDiT
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.diffusers_layout import Split, save_diffusers
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
+from lpm.backbone.masks import Place, block_mask, dense_mask, sees
+from lpm.backbone.memory import cache_bytes
 from lpm.backbone.positions import SegmentOffsets
 from lpm.backbone.pretrained import pretrained_dit, save_dit
 from lpm.backbone.sizes import lpm_1b, lpm_17b, muted, puppet, puppet_small, wan, wan_1b, wan_14b
@@ -15,14 +18,19 @@ __all__ = [
     "AudioContext",
     "AudioSummary",
     "Block",
+    "CausalDiT",
     "DiT",
     "Head",
     "MotionHead",
     "MultiModalAttention",
+    "Place",
     "SegmentOffsets",
     "Split",
     "TextContext",
     "WanShape",
+    "block_mask",
+    "cache_bytes",
+    "dense_mask",
     "from_wan",
     "latent_spans",
     "latent_states",
@@ -34,6 +42,7 @@ __all__ = [
     "puppet_small",
     "save_diffusers",
     "save_dit",
+    "sees",
     "to_wan",
     "wan",
     "wan_1b",

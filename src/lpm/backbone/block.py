@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lpm.nn import ContextAttention, SelfAttention, mlp
-from lpm.ops import Attend, Rotary, add_gated, modulate
+from lpm.nn import ContextAttention, KeyValue, SelfAttention, View, mlp
+from lpm.ops import Attend, add_gated, modulate
 from lpm.types import TextFeatures
 
 
@@ -66,16 +66,24 @@ class Block(nn.Module):
         self,
         x_BLD: Tensor,
         time_BS6D: Tensor,
-        rotation: Rotary,
-        mask: Tensor | None,
+        view: View,
         video: int,
         text: TextFeatures,
         heard: Sequence[Tensor],
-    ) -> Tensor:
-        """Return (B, L, D); the first ``video`` tokens are video and read text and audio, the rest are references."""
+    ) -> tuple[Tensor, KeyValue]:
+        """Return tokens (B, L, D), and the keys and values of self-attention that they had on the way.
+
+        ``view`` says what the tokens look at. The first ``video`` tokens are video and read text and audio, the others
+        are references.
+        """
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (self.modulation + time_BS6D).unbind(dim=2)
-        attended = self.attention(modulate(x_BLD, shift_1, scale_1), rotation, mask)
+        attended, made = self.attention(modulate(x_BLD, shift_1, scale_1), view)
         x_BLD = add_gated(x_BLD, attended, gate_1)
         read = self.cross(x_BLD[:, :video], text, heard)
         x_BLD = torch.cat([x_BLD[:, :video] + read, x_BLD[:, video:]], dim=1)
-        return add_gated(x_BLD, self.feed_forward(modulate(x_BLD, shift_2, scale_2)), gate_2)
+        return add_gated(x_BLD, self.feed_forward(modulate(x_BLD, shift_2, scale_2)), gate_2), made
+
+    def key_value(self, x_BLD: Tensor, time_BS6D: Tensor) -> KeyValue:
+        """Return the keys and values of self-attention alone: all that a cache wants of the last block."""
+        shift, scale = (self.modulation + time_BS6D)[:, :, :2].unbind(dim=2)
+        return self.attention.key_value(modulate(x_BLD, shift, scale))

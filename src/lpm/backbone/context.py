@@ -1,11 +1,19 @@
 """Conditions -> what the blocks' cross-attention reads; absent streams read a learnt null token."""
 
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from lpm.backbone.timing import latent_spans, window_index
 from lpm.nn import mlp, sinusoid
-from lpm.types import AudioFeatures, TextFeatures
+from lpm.types import AudioFeatures, Conditions, TextFeatures
+
+Voice = Literal["speak", "listen"]
+VOICES: tuple[Voice, Voice] = ("speak", "listen")
+INTERLEAVED: tuple[tuple[Voice, ...], ...] = (("speak",), ("listen",))
+Stream = TypeVar("Stream")
 
 
 class TextContext(nn.Module):
@@ -117,6 +125,37 @@ class AudioSummary(nn.Module):
             window_BTKD, real_BTK, _ = cut_windows(tokens_BAD, audio, ends, self.future, self.length, keep_B)
             window_BTKD = torch.where(real_BTK[..., None], window_BTKD, self.null)
         return self.norm(self.summarise(window_BTKD.flatten(2)).unflatten(-1, (self.tokens, -1)))
+
+
+Heard = tuple[Tensor | None, Tensor | None]
+"""What each latent frame hears of the character's voice and of the partner's, (B, T, K, D): for even and odd blocks."""
+
+
+def heard_by(
+    hears: Sequence[Sequence[Voice]], block: int, streams: tuple[Stream | None, Stream | None]
+) -> list[Stream]:
+    """Return which of (speak, listen) a block hears, in this order, without those that are None.
+
+    ``hears`` names the voices of each block and is repeated over the depth.
+    """
+    wanted = hears[block % len(hears)]
+    return [stream for name, stream in zip(VOICES, streams, strict=True) if name in wanted and stream is not None]
+
+
+def read_conditions(
+    text: TextContext,
+    speak: AudioContext | AudioSummary | None,
+    listen: AudioContext | AudioSummary | None,
+    conditions: Conditions,
+    batch: int,
+    frames: int,
+    fps: float,
+) -> tuple[TextFeatures, Heard]:
+    """Return what cross-attention reads in ``frames`` latent frames, of which frame 0 is one video frame."""
+    keep = conditions.keep
+    voice = None if speak is None else speak(conditions.speak, batch, frames, fps, keep.get("speak"))
+    partner = None if listen is None else listen(conditions.listen, batch, frames, fps, keep.get("listen"))
+    return text(conditions.text, batch, keep.get("text")), (voice, partner)
 
 
 def frame_ends(frames: int, fps: float, stride_t: int) -> list[float]:

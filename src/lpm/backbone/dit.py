@@ -1,31 +1,29 @@
 """The diffusion transformer: Wan2.1's, plus interleaved dual audio and reference tokens."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpm.backbone.block import Block, MultiModalAttention
-from lpm.backbone.context import AudioContext, AudioSummary, TextContext
+from lpm.backbone.context import (
+    INTERLEAVED,
+    AudioContext,
+    AudioSummary,
+    TextContext,
+    Voice,
+    heard_by,
+    read_conditions,
+)
 from lpm.backbone.head import Head
-from lpm.backbone.positions import SegmentOffsets, grid, reference_times
-from lpm.backbone.segments import Segment, join_masks, join_times, join_tokens
+from lpm.backbone.positions import SegmentOffsets
+from lpm.backbone.segments import fine, join_masks, join_times, join_tokens, reference_segment, video_segment
 from lpm.hub import Spec, from_pretrained, load_fitting, push_to_hub, save_pretrained, share_all
-from lpm.nn import ContextAttention, PatchEmbed, TimeEmbed
+from lpm.nn import ContextAttention, PatchEmbed, TimeEmbed, Whole
 from lpm.ops import Attend, make_rotary
-from lpm.types import Conditions, References
-
-Voice = Literal["speak", "listen"]
-VOICES: tuple[Voice, Voice] = ("speak", "listen")
-INTERLEAVED: tuple[tuple[Voice, ...], ...] = (("speak",), ("listen",))
-Stream = TypeVar("Stream")
-
-
-def fine(x: Tensor) -> torch.dtype:
-    """Return the precision for positions and noise levels: float32 at least, since half precision blurs their waves."""
-    return torch.promote_types(x.dtype, torch.float32)
+from lpm.types import Conditions
 
 
 class DiT(nn.Module):
@@ -86,7 +84,7 @@ class DiT(nn.Module):
         nn.init.zeros_(self.time_modulation.weight)
         nn.init.zeros_(self.time_modulation.bias)
         self.blocks = nn.ModuleList(
-            Block(width, heads, hidden or 4 * width, attend, voices=len(self.heard_by(i, (speak, listen))))
+            Block(width, heads, hidden or 4 * width, attend, voices=len(heard_by(self.hears, i, (speak, listen))))
             for i in range(depth)
         )
         self.head = head or Head(embed)
@@ -94,50 +92,25 @@ class DiT(nn.Module):
     def forward(self, noisy_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, fps: float) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for latents with noise level ``t_BT`` per latent frame."""
         batch, frames = noisy_BTCYX.shape[:2]
-        keep = conditions.keep
-        text = self.text(conditions.text, batch, keep.get("text"))
-        speak = self.speak and self.speak(conditions.speak, batch, frames, fps, keep.get("speak"))
-        listen = self.listen and self.listen(conditions.listen, batch, frames, fps, keep.get("listen"))
+        text, heard = read_conditions(self.text, self.speak, self.listen, conditions, batch, frames, fps)
 
-        segments = [self.video_segment(noisy_BTCYX, t_BT)]
+        times_T = torch.arange(frames, dtype=fine(noisy_BTCYX), device=noisy_BTCYX.device)
+        segments = [video_segment(self.embed(noisy_BTCYX), times_T, t_BT, self.embed, noisy_BTCYX)]
         if conditions.references is not None:
-            segments.append(self.reference_segment(conditions.references, keep.get("references")))
+            segments.append(reference_segment(self.embed, self.offsets, conditions))
         x_BLD, positions_BL3 = join_tokens(segments)
-        rotation = make_rotary(positions_BL3, self.head_width)
-        mask = join_masks(segments)
+        view = Whole(make_rotary(positions_BL3, self.head_width), join_masks(segments))
         time_BSD = self.time(join_times(segments))
         time_BS6D = self.time_modulation(F.silu(time_BSD)).unflatten(-1, (6, -1))
 
         video = segments[0].tokens_BFLD.shape[2] * frames
         for i, block in enumerate(self.blocks):
-            x_BLD = block(x_BLD, time_BS6D, rotation, mask, video, text, self.heard_by(i, (speak, listen)))
+            x_BLD, _ = block(x_BLD, time_BS6D, view, video, text, heard_by(self.hears, i, heard))
 
-        return self.head(x_BLD[:, :video], self.time(segments[0].t_BF), self.embed, noisy_BTCYX)
-
-    def video_segment(self, noisy_BTCYX: Tensor, t_BT: Tensor) -> Segment:
-        """Embed the video; time positions count from 0."""
-        frames, _, height, width = noisy_BTCYX.shape[1:]
-        times_1T = torch.arange(frames, dtype=fine(noisy_BTCYX), device=noisy_BTCYX.device)[None]
-        positions = grid(times_1T, height // self.embed.patch, width // self.embed.patch)
-        return Segment(self.embed(noisy_BTCYX), positions, t_BT.to(fine(noisy_BTCYX)))
-
-    def reference_segment(self, references: References, keep_B: Tensor | None) -> Segment:
-        """Embed the references as clean pictures; their time positions tell their kinds."""
-        latents = references.latents_BRCYX
-        if latents is None:
-            raise ValueError("references without latents; call lpm.condition.encode_references first")
-        times_BR = reference_times(references, self.offsets, fine(latents))
-        positions = grid(times_BR, latents.shape[-2] // self.embed.patch, latents.shape[-1] // self.embed.patch)
-        mask_BR = references.mask_BR if keep_B is None else references.mask_BR & keep_B.to(latents.device)[:, None]
-        return Segment(self.embed.images(latents), positions, torch.zeros_like(times_BR), mask_BR)
-
-    def heard_by(self, block: int, streams: tuple[Stream | None, Stream | None]) -> list[Stream]:
-        """Return which of (speak, listen) a block hears, in this order, without those that are None."""
-        wanted = self.hears[block % len(self.hears)]
-        return [stream for name, stream in zip(VOICES, streams, strict=True) if name in wanted and stream is not None]
+        return self.head(x_BLD[:, :video], self.time(segments[0].t_BF), self.embed, noisy_BTCYX[:, 0])
 
     def readers(self, block: int) -> list[ContextAttention]:
-        """Return what reads audio in a block, in the order of ``heard_by``."""
+        """Return what reads audio in a block, in the order of ``lpm.backbone.context.heard_by``."""
         return cast(MultiModalAttention, self.blocks[block].cross).voices
 
     def audio_path(self, voice: Voice) -> list[nn.Module]:
@@ -145,7 +118,7 @@ class DiT(nn.Module):
         window = self.speak if voice == "speak" else self.listen
         path: list[nn.Module] = [] if window is None else [window]
         for block in range(len(self.blocks)):
-            names = self.heard_by(block, (self.speak and "speak", self.listen and "listen"))
+            names = heard_by(self.hears, block, (self.speak and "speak", self.listen and "listen"))
             path += [reader for name, reader in zip(names, self.readers(block), strict=True) if name == voice]
         return path
 

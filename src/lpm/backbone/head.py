@@ -16,10 +16,9 @@ class Head(nn.Module):
         self.modulation = nn.Parameter(torch.zeros(2, embed.width))
         self.out = zero_linear(embed.width, embed.noisy.in_features)
 
-    def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, noisy_BTCYX: Tensor) -> Tensor:
-        """Return the prediction (B, T, C, Y, X) for the tokens of ``noisy_BTCYX``."""
-        frames, height = noisy_BTCYX.shape[1], noisy_BTCYX.shape[3]
-        return embed.join(self.out(self.modulated(x_BLD, time_BTD)).unflatten(1, (frames, -1)), height)
+    def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, first_BCYX: Tensor) -> Tensor:
+        """Return the prediction (B, T, C, Y, X) for the tokens of T frames, all of the size of ``first_BCYX``."""
+        return by_frame(self.out(self.modulated(x_BLD, time_BTD)), embed, first_BCYX)
 
     def modulated(self, x_BLD: Tensor, time_BTD: Tensor) -> Tensor:
         """Return the tokens (B, L, D) normed, then shifted and scaled by the noise level of their frame."""
@@ -52,15 +51,21 @@ class MotionHead(nn.Module):
         self.filter = nn.Conv2d(channels, filters * channels, 3, padding=1, bias=False)
         self.amount = zero_linear(embed.width, filters * embed.patch**2)
 
-    def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, noisy_BTCYX: Tensor) -> Tensor:
-        """Return the prediction (B, T, C, Y, X) for the tokens of ``noisy_BTCYX``, whose frame 0 is clean."""
-        frames, height = noisy_BTCYX.shape[1], noisy_BTCYX.shape[3]
+    def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, first_BCYX: Tensor) -> Tensor:
+        """Return the prediction (B, T, C, Y, X) for the tokens of T frames; ``first_BCYX`` is the clean first frame."""
         x_BLD = self.new.modulated(x_BLD, time_BTD)
         new_BLC = self.new.out(x_BLD) * (2 * self.gate(x_BLD).sigmoid())
-        filtered = rearrange(self.filter(noisy_BTCYX[:, 0]), "b (k c) y x -> b k c y x", k=self.filters)
-        amount = embed.join(self.amount(x_BLD).unflatten(1, (frames, -1)), height)
+        filtered = rearrange(self.filter(first_BCYX), "b (k c) y x -> b k c y x", k=self.filters)
+        amount = by_frame(self.amount(x_BLD), embed, first_BCYX)
         moved = torch.einsum("btkyx,bkcyx->btcyx", amount, filtered)
-        return moved + embed.join(new_BLC.unflatten(1, (frames, -1)), height)
+        return moved + by_frame(new_BLC, embed, first_BCYX)
+
+
+def by_frame(patches_BLC: Tensor, embed: PatchEmbed, like_BCYX: Tensor) -> Tensor:
+    """Join patches to frames of the size of ``like_BCYX``: (B, T, C, Y, X)."""
+    height, width = like_BCYX.shape[-2:]
+    tokens = (height // embed.patch) * (width // embed.patch)
+    return embed.join(patches_BLC.unflatten(1, (-1, tokens)), height)
 
 
 def zero_linear(width_in: int, width_out: int) -> nn.Linear:

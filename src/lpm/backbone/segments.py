@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lpm.backbone.positions import SegmentOffsets, grid, reference_times
+from lpm.nn import PatchEmbed
+from lpm.types import Conditions
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -22,6 +26,39 @@ class Segment:
     positions_BN3: Tensor
     t_BF: Tensor
     mask_BF: Tensor | None = None
+
+
+def fine(x: Tensor) -> torch.dtype:
+    """Return the precision for positions and noise levels: float32 at least, since half precision blurs their waves."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def video_segment(tokens_BFLD: Tensor, times_F: Tensor, t_BF: Tensor, embed: PatchEmbed, like_BTCYX: Tensor) -> Segment:
+    """Give embedded video frames their time positions ``times_F`` and noise levels; they have the size of ``like``."""
+    positions = picture_grid(times_F[None], embed, like_BTCYX)
+    return Segment(tokens_BFLD, positions, t_BF.to(times_F.dtype))
+
+
+def reference_segment(embed: PatchEmbed, offsets: SegmentOffsets, conditions: Conditions) -> Segment:
+    """Embed the references as clean pictures; their time positions tell their kinds.
+
+    Raises:
+        ValueError: the references have no latents.
+    """
+    references, keep_B = conditions.references, conditions.keep.get("references")
+    if references is None or references.latents_BRCYX is None:
+        raise ValueError("references without latents; call lpm.condition.encode_references first")
+    latents = references.latents_BRCYX
+    times_BR = reference_times(references, offsets, fine(latents))
+    mask_BR = references.mask_BR if keep_B is None else references.mask_BR & keep_B.to(latents.device)[:, None]
+    positions = picture_grid(times_BR, embed, latents)
+    return Segment(embed.images(latents), positions, torch.zeros_like(times_BR), mask_BR)
+
+
+def picture_grid(times_BF: Tensor, embed: PatchEmbed, like_BTCYX: Tensor) -> Tensor:
+    """Return positions (B, F n, 3) of the tokens of pictures of the size of ``like_BTCYX`` at the given times."""
+    height, width = like_BTCYX.shape[-2:]
+    return grid(times_BF, height // embed.patch, width // embed.patch)
 
 
 def join_tokens(segments: list[Segment]) -> tuple[Tensor, Tensor]:

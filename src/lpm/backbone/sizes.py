@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lpm.backbone.context import AudioContext, AudioSummary, TextContext
-from lpm.backbone.dit import DiT, Voice
+from lpm.backbone.context import AudioContext, AudioSummary, TextContext, Voice
+from lpm.backbone.dit import DiT
 from lpm.backbone.head import MotionHead
 from lpm.backbone.positions import SegmentOffsets
 from lpm.nn import PatchEmbed

@@ -3,7 +3,8 @@
 from einops import rearrange
 from torch import Tensor, nn
 
-from lpm.ops import Attend, Rotary, rotate, sdpa
+from lpm.nn.view import KeyValue, View
+from lpm.ops import Attend, sdpa
 
 
 def split_heads(x_BLD: Tensor, heads: int) -> Tensor:
@@ -17,7 +18,7 @@ def merge_heads(x_BHLK: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Self-attention with RMS-normed, rotated queries and keys (norm over all heads, as in Wan2.1)."""
+    """Self-attention with RMS-normed queries and keys (norm over all heads, as in Wan2.1); a view rotates them."""
 
     def __init__(self, width: int, heads: int, attend: Attend | None = None) -> None:
         super().__init__()
@@ -30,12 +31,20 @@ class SelfAttention(nn.Module):
         self.norm_key = nn.RMSNorm(width, eps=1e-6)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_BLD: Tensor, rotation: Rotary, mask: Tensor | None = None) -> Tensor:
-        """Return (B, L, D); ``mask`` broadcasts to (B, H, L, L), True may be read."""
+    def forward(self, x_BLD: Tensor, view: View) -> tuple[Tensor, KeyValue]:
+        """Return what the tokens read (B, L, D), and their own keys (before RoPE) and values."""
         query, key, value = self.qkv(x_BLD).chunk(3, dim=-1)
-        query = rotate(split_heads(self.norm_query(query), self.heads), rotation)
-        key = rotate(split_heads(self.norm_key(key), self.heads), rotation)
-        return self.out(merge_heads(self.attend(query, key, split_heads(value, self.heads), mask)))
+        made = self._by_head(key, value)
+        read = view(split_heads(self.norm_query(query), self.heads), made, self.attend)
+        return self.out(merge_heads(read)), made
+
+    def key_value(self, x_BLD: Tensor) -> KeyValue:
+        """Return the tokens' keys (before RoPE) and values alone."""
+        _, key, value = self.qkv(x_BLD).chunk(3, dim=-1)
+        return self._by_head(key, value)
+
+    def _by_head(self, key_BLD: Tensor, value_BLD: Tensor) -> KeyValue:
+        return KeyValue(split_heads(self.norm_key(key_BLD), self.heads), split_heads(value_BLD, self.heads))
 
 
 class ContextAttention(nn.Module):

@@ -67,11 +67,15 @@ class PatchEmbed(nn.Module):
 
     def forward(self, latents_BTCYX: Tensor) -> Tensor:
         """Embed video latents; index 0 is the clean first frame: (B, T, n, D)."""
-        patches = self.split(latents_BTCYX)
         if self.image is None:
-            return self.noisy(patches)
-        first = self.image(patches[:, :1]) + self.places(latents_BTCYX)
-        return torch.cat([first, self.noisy(patches[:, 1:]) + first], dim=1)
+            return self.noisy(self.split(latents_BTCYX))
+        first = self.images(latents_BTCYX[:, :1])
+        return torch.cat([first, self.later(latents_BTCYX[:, 1:], first)], dim=1)
+
+    def later(self, latents_BTCYX: Tensor, first_B1LD: Tensor) -> Tensor:
+        """Embed video latents after the first frame, whose tokens (``images``) are known: (B, T, n, D)."""
+        tokens = self.noisy(self.split(latents_BTCYX))
+        return tokens if self.image is None else tokens + first_B1LD
 
     def images(self, latents_BRCYX: Tensor) -> Tensor:
         """Embed clean images: (B, R, n, D)."""
