@@ -30,7 +30,7 @@ def make(adapter=None):
             parameter += 0.1 * torch.randn_like(parameter)
     speak, listen = LogMelEncoder(8, 50.0, mels=16), LogMelEncoder(8, 12.5, mels=16)
     return PerformanceModel(
-        network, TinyCodec(4, 8, 1).eval(), ByteText(8), speak, listen, PredictClean(), Residual(1.0), adapter
+        network, TinyCodec(4, 8, 1).eval(), ByteText(8), speak, listen, PredictClean(), Residual(1.0), adapter=adapter
     ).eval()
 
 

@@ -31,7 +31,7 @@ def make(codec, adapter=None):
             parameter += 0.1 * torch.randn_like(parameter)
     speak, listen = LogMelEncoder(16, 50.0, mels=16), LogMelEncoder(16, 12.5, mels=16)
     return PerformanceModel(
-        network, codec, ByteText(16), speak, listen, PredictClean(), Residual(1.0), adapter
+        network, codec, ByteText(16), speak, listen, PredictClean(), Residual(1.0), adapter=adapter
     )  # fmt: skip
 
 
