@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lpm.condition import audio_features, encode_references
 from lpm.flow import Coordinates, Prediction
 from lpm.sample.clip import ClipSampler
+from lpm.sample.solvers import Solver
 from lpm.types import AudioEncoder, AudioFeatures, Batch, Codec, Conditions, TextEncoder
 
 
@@ -110,8 +111,9 @@ class PerformanceModel(LightningModule):
         history: int = 2,
         scales: dict[str, float] | None = None,
         generator: torch.Generator | None = None,
+        solver: Solver | None = None,
     ) -> Tensor:
-        """Return the latents (B, 1 + (frames - 1) / 4, C, Y, X) of what ``perform`` shows."""
+        """Return the latents (B, 1 + (frames - 1) / 4, C, Y, X) of what ``perform`` shows; ``euler`` solves if None."""
         if batch.video_BTCHW is None:
             raise ValueError("performing needs the first frame's pixels; load video, not latents alone")
         frames = frames or batch.video_BTCHW.shape[1]
@@ -122,7 +124,7 @@ class PerformanceModel(LightningModule):
         if frames % 4 != 1:
             raise ValueError(f"{frames} frames are not 1 + 4k; choose {frames - (frames - 1) % 4}")
         conditions = self.conditions(batch)
-        sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales)
+        sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales, solver)
         stride = self.codec.stride_t
         clip = self.codec.encode_frames(batch.video_BTCHW[:, 0])[:, None]
         while (made := clip.shape[1]) < 1 + (frames - 1) // stride:

@@ -1,0 +1,28 @@
+"""Distillation of the Base model to a causal one of few steps, in four stages."""
+
+from lpm.distill.chance import Chance
+from lpm.distill.clip import StudentClip, last_window
+from lpm.distill.dmd import DMD, dmd_gradient, loss_of_gradient
+from lpm.distill.ode import OdeRegression, Recorder, record_trajectories
+from lpm.distill.perceptual import CodecDistance, LpipsDistance, Perceptual
+from lpm.distill.stages import Judged, OffPolicy, OnPolicy, Refine, Stage
+
+__all__ = [
+    "Chance",
+    "CodecDistance",
+    "DMD",
+    "Judged",
+    "LpipsDistance",
+    "OdeRegression",
+    "OffPolicy",
+    "OnPolicy",
+    "Perceptual",
+    "Recorder",
+    "Refine",
+    "Stage",
+    "StudentClip",
+    "dmd_gradient",
+    "last_window",
+    "loss_of_gradient",
+    "record_trajectories",
+]
