@@ -98,6 +98,7 @@ class Batch:
         truth: per-frame ground truth by control name, each (B, T); empty on real data.
         meta: the samples' ``json`` fields.
         loser_BTCYX: in pairs of preference, the latents that are not to be like; ``latents_BTCYX`` is the winner.
+        points_BSTCYX: in trajectories of a teacher, the latents at S falling noise levels; ``latents_BTCYX`` is the last.
     """
 
     keys: list[str]
@@ -114,6 +115,7 @@ class Batch:
     meta: list[dict[str, Any]] = field(default_factory=list)
     given_B: Tensor | None = None
     loser_BTCYX: Tensor | None = None
+    points_BSTCYX: Tensor | None = None
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lpm.data.batch import collate
     from lpm.data.dataset import ClipDataset, gather_states, loader
     from lpm.data.memory import MemoryClips
-    from lpm.data.pictures import STRIDE, Latents, PairLatents, Pictures, Pixels
+    from lpm.data.pictures import STRIDE, Latents, PairLatents, Pictures, Pixels, TrajectoryLatents
     from lpm.data.references import all_references, draw_references, kinds
     from lpm.data.schema import (
         BODY_VIEWS,
@@ -52,7 +52,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "batch": ["collate"],
         "dataset": ["ClipDataset", "gather_states", "loader"],
         "memory": ["MemoryClips"],
-        "pictures": ["Latents", "PairLatents", "Pictures", "Pixels", "STRIDE"],
+        "pictures": ["Latents", "PairLatents", "Pictures", "Pixels", "STRIDE", "TrajectoryLatents"],
         "references": ["all_references", "draw_references", "kinds"],
         "schema": [
             "BODY_VIEWS",

@@ -14,7 +14,7 @@ from lpm.types import Codec
 class Perceptual(Protocol):
     """A distance between clips, per latent frame."""
 
-    def __call__(self, codec: Codec, made_BTCYX: Tensor, wanted_BTCYX: Tensor) -> Tensor:
+    def forward(self, codec: Codec, made_BTCYX: Tensor, wanted_BTCYX: Tensor) -> Tensor:
         """Return (B, T) for codec latents; the gradient goes to ``made_BTCYX``."""
         ...
 

@@ -23,7 +23,7 @@ class Stage(Protocol):
         """Take the model, which holds the starting weights at this moment."""
         ...
 
-    def __call__(
+    def forward(
         self, model: PerformanceModel, latents_BTCYX: Tensor, conditions: Conditions, fps: float, chance: Chance
     ) -> StudentClip:
         """Return a clip that the model made for the conditions of a teacher's clip, whose codec latents are given."""
@@ -133,7 +133,7 @@ class OffPolicy(nn.Module):
             return {}
         frames = made.clip_BTCYX.shape[1] - 1
         wanted = torch.cat([wanted_BTCYX[:, :1], wanted_BTCYX[:, -frames:]], dim=1)
-        distance_BT = self.perceptual(model.codec, made.clip_BTCYX, wanted)[:, made.given :]
+        distance_BT = self.perceptual.forward(model.codec, made.clip_BTCYX, wanted)[:, made.given :]
         return {"perceptual": self.weight * (distance_BT * (1 - t_BT[:, made.given - 1 - frames :])).mean()}
 
 

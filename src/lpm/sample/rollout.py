@@ -3,8 +3,7 @@
 All latents here are in the space where noise is added (``lpm.flow.Coordinates``), as the network sees them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, pairwise
 from typing import Protocol
 
@@ -40,23 +39,20 @@ class ChunkNetwork(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class FewSteps:
     """How a network makes a chunk, and how the chunk is remembered.
 
-    Attributes:
+    Args:
         levels: noise levels at which the clean chunk is predicted, falling; a chunk starts at the first.
         history: noise level at which the chunk enters the cache.
     """
 
-    levels: tuple[float, ...]
-    history: float
-
-    def __post_init__(self) -> None:
-        if not self.levels or not all(1 >= a > b > 0 for a, b in pairwise((*self.levels, 1e-9))):
-            raise ValueError(f"levels {self.levels} do not fall from at most 1 to above 0; give such as (1.0, 0.86)")
-        if not 0 <= self.history < 1:
-            raise ValueError(f"history at noise level {self.history} is outside [0, 1); 0 remembers chunks clean")
+    def __init__(self, levels: Sequence[float], history: float) -> None:
+        if not levels or not all(1 >= a > b > 0 for a, b in pairwise((*levels, 1e-9))):
+            raise ValueError(f"levels {levels} do not fall from at most 1 to above 0; give such as (1.0, 0.86)")
+        if not 0 <= history < 1:
+            raise ValueError(f"history at noise level {history} is outside [0, 1); 0 remembers chunks clean")
+        self.levels, self.history = tuple(levels), history
 
 
 def online_levels(shift: float = 3.0) -> tuple[float, float, float]:

@@ -8,12 +8,10 @@ import torch
 from lpm.build import build
 from lpm.sample.performance import PerformanceModel
 from lpm.sample.pretrained import load_performance, save_performance
-from lpm.train.base import BaseTraining
-from lpm.train.preference import PreferenceTraining
 
 
-def load_training(checkpoint: Path | str) -> tuple[BaseTraining | PreferenceTraining, dict[str, Any]]:
-    """Rebuild a training module from the spec in its checkpoint and load its weights; return it and the spec.
+def load_checkpoint(checkpoint: Path | str) -> tuple[PerformanceModel, dict[str, Any]]:
+    """Build the model of a training from the spec in its checkpoint and load its weights; return it and its spec.
 
     Raises:
         ValueError: no such file, no checkpoint of a recipe, or another kind of training.
@@ -29,21 +27,23 @@ def load_training(checkpoint: Path | str) -> tuple[BaseTraining | PreferenceTrai
         ) from error
     if "spec" not in content:
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
-    module = build(content["spec"])
-    if not isinstance(module, BaseTraining | PreferenceTraining):
+    spec = content["spec"].get("init_args", {}).get("model", {})
+    model = build(spec) if "class_path" in spec else None
+    if not isinstance(model, PerformanceModel):
         raise ValueError(
-            f"{path} trains a {type(module).__name__}, not the Base model; give a checkpoint of recipes/base.yaml or "
-            "recipes/dpo.yaml"
+            f"{path} comes from {content['spec'].get('class_path')}, which trains no PerformanceModel; give a checkpoint "
+            "of recipes/base.yaml, recipes/dpo.yaml or recipes/online"
         )
-    module.load_state_dict(content["state_dict"])
-    return module.eval(), content["spec"]
+    names = [name for name in content["state_dict"] if name.startswith("model.")]
+    model.load_state_dict({name.removeprefix("model."): content["state_dict"][name] for name in names})
+    return model.eval(), spec
 
 
 def load_model(source: Path | str) -> PerformanceModel:
     """Return the model of a checkpoint or of a weights folder."""
     if Path(source).is_dir():
         return load_performance(source)
-    return load_training(source)[0].model
+    return load_checkpoint(source)[0]
 
 
 def export(checkpoint: Path, output: Path) -> None:
@@ -52,9 +52,9 @@ def export(checkpoint: Path, output: Path) -> None:
     Example: lpm weights export runs/base/version_0/checkpoints/last.ckpt weights/mine
 
     Args:
-        checkpoint: a .ckpt of recipes/base.yaml or recipes/dpo.yaml.
+        checkpoint: a .ckpt of recipes/base.yaml, recipes/dpo.yaml or one of recipes/online.
         output: folder to write.
     """
-    module, spec = load_training(checkpoint)
-    save_performance(module.model, spec["init_args"]["model"], output)
+    model, spec = load_checkpoint(checkpoint)
+    save_performance(model, spec, output)
     print(f"wrote {output}")
