@@ -1,7 +1,7 @@
 """Models out of Lightning checkpoints, without the recipe at hand."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -10,8 +10,14 @@ from lpm.sample.performance import PerformanceModel
 from lpm.sample.pretrained import load_performance, save_performance
 
 
-def load_checkpoint(checkpoint: Path | str) -> tuple[PerformanceModel, dict[str, Any]]:
-    """Build the model of a training from the spec in its checkpoint and load its weights; return it and its spec.
+class Training(Protocol):
+    """A LightningModule that trains a performance model."""
+
+    model: PerformanceModel
+
+
+def load_training(checkpoint: Path | str) -> tuple[Training, dict[str, Any]]:
+    """Rebuild a training module from the spec in its checkpoint and load its model; return it and the spec.
 
     Raises:
         ValueError: no such file, no checkpoint of a recipe, or another kind of training.
@@ -27,23 +33,22 @@ def load_checkpoint(checkpoint: Path | str) -> tuple[PerformanceModel, dict[str,
         ) from error
     if "spec" not in content:
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
-    spec = content["spec"].get("init_args", {}).get("model", {})
-    model = build(spec) if "class_path" in spec else None
-    if not isinstance(model, PerformanceModel):
+    module = build(content["spec"])
+    if not isinstance(getattr(module, "model", None), PerformanceModel):
         raise ValueError(
-            f"{path} comes from {content['spec'].get('class_path')}, which trains no PerformanceModel; give a checkpoint "
-            "of recipes/base.yaml, recipes/dpo.yaml or recipes/online"
+            f"{path} is of a {type(module).__name__}, which trains no performance model; give a checkpoint of "
+            "recipes/base.yaml, recipes/dpo.yaml or recipes/online"
         )
-    names = [name for name in content["state_dict"] if name.startswith("model.")]
-    model.load_state_dict({name.removeprefix("model."): content["state_dict"][name] for name in names})
-    return model.eval(), spec
+    found = content["state_dict"].items()
+    module.model.load_state_dict({name[6:]: x for name, x in found if name.startswith("model.")})
+    return module.eval(), content["spec"]
 
 
 def load_model(source: Path | str) -> PerformanceModel:
     """Return the model of a checkpoint or of a weights folder."""
     if Path(source).is_dir():
         return load_performance(source)
-    return load_checkpoint(source)[0]
+    return load_training(source)[0].model
 
 
 def export(checkpoint: Path, output: Path) -> None:
@@ -52,9 +57,9 @@ def export(checkpoint: Path, output: Path) -> None:
     Example: lpm weights export runs/base/version_0/checkpoints/last.ckpt weights/mine
 
     Args:
-        checkpoint: a .ckpt of recipes/base.yaml, recipes/dpo.yaml or one of recipes/online.
+        checkpoint: a .ckpt of recipes/base.yaml, recipes/dpo.yaml or recipes/online.
         output: folder to write.
     """
-    model, spec = load_checkpoint(checkpoint)
-    save_performance(model, spec, output)
+    module, spec = load_training(checkpoint)
+    save_performance(module.model, spec["init_args"]["model"], output)
     print(f"wrote {output}")
