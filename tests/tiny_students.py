@@ -4,10 +4,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import torch
-from tiny_streams import causal, clip
 
 from lpm.codec import TinyCodec
 from lpm.flow import PredictVelocity, Residual
+from tiny_streams import causal, clip
 
 
 def tiny_student(**settings):

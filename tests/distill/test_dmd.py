@@ -76,9 +76,7 @@ def test_gradient_on_codec_latents_equals_the_method_by_hand(scales, given):
     teacher, fake, conditions = Random(1), Random(2), Conditions()
     matching = FlowMatching(PredictVelocity(), Residual(0.5), time_mean=0.3)
     clip = normal(2, 4, 3, 2, 2, seed=3).requires_grad_()
-    loss, parts = DMD(matching, scales)(
-        teacher, fake, clip, conditions, 24.0, given, torch.Generator().manual_seed(7)
-    )
+    loss, parts = DMD(matching, scales)(teacher, fake, clip, conditions, 24.0, given, torch.Generator().manual_seed(7))
     (found,) = torch.autograd.grad(loss, clip)
 
     draw = matching.draw(clip, given, torch.Generator().manual_seed(7))

@@ -1,13 +1,13 @@
 import pytest
 import torch
-from tiny_streams import FPS, at
-from tiny_students import hidden_somewhere, tiny_student, without_gradient
 
 from lpm.distill import Chance, OdeRegression, Recorder, record_trajectories
 from lpm.flow import PredictClean, PredictVelocity, Residual
 from lpm.sample import euler, guide, heun, noise_levels
 from lpm.sample.performance import PerformanceModel
 from lpm.types import Batch, Conditions
+from tiny_streams import FPS, at
+from tiny_students import hidden_somewhere, tiny_student, without_gradient
 
 
 def test_points_lie_on_the_solvers_path():
@@ -48,9 +48,7 @@ def test_a_trajectory_goes_from_noise_to_its_end_given_clean_pieces_before_it(pi
     video = torch.rand(2, 17, 3, 32, 32, dtype=torch.float64) * 2 - 1
     batch = Batch(["a", "b"], FPS, None, None, 0.0, ["", ""], None, None, video_BTCHW=video)
     scales = {"speak": 1.5}
-    points = record_trajectories(
-        model, batch, 17, piece, 3, 2, 1, scales, torch.Generator().manual_seed(3)
-    )
+    points = record_trajectories(model, batch, 17, piece, 3, 2, 1, scales, torch.Generator().manual_seed(3))
     assert points.shape == (2, 4, 5, 4, 4, 4)
     path = model.coordinates.enter(points.flatten(0, 1)).unflatten(0, (2, 4))
     noise = torch.randn(2, 4 if piece == 16 else 2, 4, 4, 4, generator=torch.Generator().manual_seed(3))

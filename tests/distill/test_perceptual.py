@@ -1,8 +1,8 @@
 import pytest
 import torch
-from tiny_students import tiny_student
 
 from lpm.distill import CodecDistance, LpipsDistance
+from tiny_students import tiny_student
 
 CODEC = tiny_student(depth=1).codec
 LATENTS = torch.randn(2, 4, 4, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -59,9 +59,7 @@ def enter_points(coordinates: Coordinates, points_BSTCYX: Tensor) -> Tensor:
 def causal_backbone(model: PerformanceModel) -> CausalDiT:
     """Return the student's network; ValueError if it does not stream."""
     if not isinstance(model.backbone, CausalDiT):
-        raise ValueError(
-            f"backbone {type(model.backbone).__name__} does not stream; wrap it in lpm.backbone.CausalDiT"
-        )
+        raise ValueError(f"backbone {type(model.backbone).__name__} does not stream; wrap it in lpm.backbone.CausalDiT")
     return model.backbone
 
 

@@ -71,9 +71,7 @@ def record_trajectories(
     causal start: Causal Forcing, 2026.
     """
     recorder = Recorder(substeps)
-    clip = teacher.perform_latents(
-        batch, frames, points * substeps, piece, history, scales, generator, solver=recorder
-    )
+    clip = teacher.perform_latents(batch, frames, points * substeps, piece, history, scales, generator, solver=recorder)
     path = recorder.points()
     first = clip[:, None, :1].expand(-1, path.shape[1], -1, -1, -1, -1)
     whole = torch.cat([first, path], dim=2)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lpm.types import Codec
@@ -112,12 +113,13 @@ def load_vgg(network: nn.Module, weights: str) -> None:
     path = Path(weights)
     if not path.is_file():
         raise ValueError(f"weights {path} are missing; give torchvision's VGG16, or use lpm.distill.CodecDistance")
-    from huggingface_hub import load_state_dict_from_file
-
-    found = load_state_dict_from_file(path, map_location="cpu", weights_only=True)
+    safe = path.suffix == ".safetensors"
+    found = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     own = network.state_dict()
     wanted = {name: f"features.{name.partition('.')[2]}" for name in own}  # slice2.5.weight is features.5.weight
     wrong = [name for ours, name in wanted.items() if name not in found or found[name].shape != own[ours].shape]
     if wrong:
-        raise ValueError(f"{path} is not torchvision's VGG16: {wrong[0]} is missing or of another shape; fetch it again")
+        raise ValueError(
+            f"{path} is not torchvision's VGG16: {wrong[0]} is missing or of another shape; fetch it again"
+        )
     network.load_state_dict({ours: found[name] for ours, name in wanted.items()})

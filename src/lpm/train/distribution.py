@@ -37,7 +37,9 @@ class Pace:
 
     def __post_init__(self) -> None:
         if self.ratio < 1 or not self.clip > 0:
-            raise ValueError(f"ratio of {self.ratio} and clip of {self.clip}; choose a ratio of 1 or more, clip above 0")
+            raise ValueError(
+                f"ratio of {self.ratio} and clip of {self.clip}; choose a ratio of 1 or more, clip above 0"
+            )
 
 
 class DistributionTraining(LightningModule):
@@ -118,17 +120,13 @@ class DistributionTraining(LightningModule):
     def step_student(self, made: StudentClip, batch: Batch, chance: Chance) -> None:
         """Move the student to where the teacher would rather be."""
         teacher = self._frozen[0].backbone
-        loss, parts = self.dmd(
-            teacher, self.fake, made.clip_BTCYX, made.conditions, batch.fps, made.given, chance.own
-        )
+        loss, parts = self.dmd(teacher, self.fake, made.clip_BTCYX, made.conditions, batch.fps, made.given, chance.own)
         self._step(0, self.model.backbone, loss + sum(made.terms.values()))
         self._log({"student_loss": loss, **parts, **made.terms}, batch)
 
     def step_fake(self, made: StudentClip, batch: Batch, chance: Chance) -> None:
         """Let the fake network learn what the student made."""
-        loss = self.dmd.fake_loss(
-            self.fake, made.clip_BTCYX, made.conditions, batch.fps, made.given, chance.own
-        )
+        loss = self.dmd.fake_loss(self.fake, made.clip_BTCYX, made.conditions, batch.fps, made.given, chance.own)
         self._step(1, self.fake, loss)
         self._log({"fake_loss": loss}, batch)
 

@@ -116,13 +116,13 @@ def make_trajectories(
         summary = summarise([json.loads(row_path(folder, shard).read_text()) for shard, _ in jobs])
         write_json(folder / "summary.json", summary)
     if not summary["trajectories"]:
-        raise ValueError(f"no trajectory from {summary['samples']} clips (dropped {summary['dropped']}); shorten frames")
+        raise ValueError(
+            f"no trajectory from {summary['samples']} clips (dropped {summary['dropped']}); shorten frames"
+        )
     return summary
 
 
-def make_shard(
-    teacher: PerformanceModel, shard: Shard, count: int, folder: Path, settings: TrajectorySettings
-) -> None:
+def make_shard(teacher: PerformanceModel, shard: Shard, count: int, folder: Path, settings: TrajectorySettings) -> None:
     """Write the trajectories of one shard of clips, then its row; the row says that both are complete."""
     path, counts = folder / Path(shard.path).name, Counts()
     samples = [sample for sample, _ in zip(read_shard(shard.path), range(count))]
