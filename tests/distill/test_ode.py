@@ -6,7 +6,7 @@ from lpm.flow import PredictClean, PredictVelocity, Residual
 from lpm.sample import euler, guide, heun, noise_levels
 from lpm.sample.performance import PerformanceModel
 from lpm.types import Batch, Conditions
-from tiny_streams import FPS, at
+from tiny_streams import FPS, at, dit
 from tiny_students import hidden_somewhere, tiny_student, without_gradient
 
 
@@ -30,8 +30,6 @@ class Teacher(PerformanceModel):
     """The network of tiny_streams, bidirectional, with conditions that are encoded already."""
 
     def __init__(self, known):
-        from tiny_streams import dit
-
         student, silent = tiny_student(), torch.nn.Identity()
         super().__init__(dit(), student.codec, silent, silent, silent, PredictVelocity(), Residual(0.5))
         self.known = known
@@ -43,7 +41,7 @@ class Teacher(PerformanceModel):
 @torch.no_grad()
 @pytest.mark.parametrize("piece", [8, 16])
 def test_a_trajectory_goes_from_noise_to_its_end_given_clean_pieces_before_it(piece):
-    latents, conditions = hidden_somewhere(5)
+    _, conditions = hidden_somewhere(5)
     model = Teacher(conditions)
     video = torch.rand(2, 17, 3, 32, 32, dtype=torch.float64) * 2 - 1
     batch = Batch(["a", "b"], FPS, None, None, 0.0, ["", ""], None, None, video_BTCHW=video)

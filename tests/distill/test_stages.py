@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 import torch
 
-from lpm.distill import Chance, CodecDistance, Judged, OffPolicy, OnPolicy, Refine, last_window, stages
-from lpm.sample import FewSteps, backbone_steps, refiner_steps
+from lpm.distill import Chance, CodecDistance, Judged, OffPolicy, OnPolicy, Refine, last_window, on_policy
+from lpm.sample import FewSteps, backbone_steps, refiner_steps, roll_out
 from lpm.types import AudioFeatures, Conditions
 from tiny_streams import FPS, STRIDE, at
 from tiny_students import hidden_somewhere, tiny_student, without_gradient
@@ -33,11 +33,11 @@ def test_what_a_teacher_judges_is_the_end_after_the_picture_and_a_little_past():
 def test_lengths_and_exits_are_even_and_equal_on_all_ranks(monkeypatch):
     calls = []
 
-    def roll_out(network, starts, heard, cache, prediction, steps, noise, last, learn_from, through_history):
+    def told(network, starts, heard, cache, prediction, steps, noise, last, learn_from, through_history):
         calls.append((len(starts), last, learn_from))
         return starts
 
-    monkeypatch.setattr(stages, "roll_out", roll_out)
+    monkeypatch.setattr(on_policy, "roll_out", told)
     student, stage = tiny_student(depth=1), OnPolicy(FewSteps((1.0, 0.8, 0.6), 0.0), Judged(2, given=1))
     latents, conditions = hidden_somewhere(9)
     for step in range(600):
@@ -130,7 +130,7 @@ def test_a_refiner_starts_from_a_frozen_backbones_roll_out_with_noise():
     other, chance = tiny_student(), Chance(0, 0)  # the weights before
     cache = other.backbone.init_cache(latents[:, 0], conditions, FPS)
     heard = (at(conditions, index, 2) for index in range(3))
-    rough = stages.roll_out(other.backbone, noises, heard, cache, other.prediction, STEPS, chance.noise)
+    rough = roll_out(other.backbone, noises, heard, cache, other.prediction, STEPS, chance.noise)
     for start, chunk in zip(starts, rough):
         assert not start.requires_grad
         torch.testing.assert_close(start, 0.5 * chunk + 0.5 * chance.noise(chunk))

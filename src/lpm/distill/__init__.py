@@ -4,8 +4,11 @@ from lpm.distill.chance import Chance
 from lpm.distill.clip import StudentClip, last_window
 from lpm.distill.dmd import DMD, dmd_gradient, loss_of_gradient
 from lpm.distill.ode import OdeRegression, Recorder, record_trajectories
+from lpm.distill.off_policy import OffPolicy
+from lpm.distill.on_policy import OnPolicy
 from lpm.distill.perceptual import CodecDistance, LpipsDistance, Perceptual
-from lpm.distill.stages import Judged, OffPolicy, OnPolicy, Refine, Stage
+from lpm.distill.refine import Refine
+from lpm.distill.stage import Judged, Stage
 
 __all__ = [
     "Chance",
