@@ -31,8 +31,8 @@ class StudentClip(NamedTuple):
 def last_window(clip_BTCYX: Tensor, conditions: Conditions, judged: int, given: int, span: float) -> StudentClip:
     """Return the last ``judged`` latent frames of a clip, after its picture and at most ``given`` frames before them.
 
-    The Base model continues clips from just that, so a teacher that was trained on short clips can judge a stream of any
-    length.
+    The Base model continues clips from just that, so a teacher that was trained on short clips can judge a stream of
+    any length.
 
     Args:
         clip_BTCYX: codec latents.

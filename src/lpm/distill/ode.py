@@ -52,9 +52,9 @@ def record_trajectories(
 ) -> Tensor:
     """Return codec latents (B, S, T, C, Y, X) of the teacher's ODE at S noise levels, T0 to 0; frame 0 is the picture.
 
-    With a ``piece`` of one chunk trajectories are *causal*: that of a chunk is made given the clean chunks before it, so
-    that a student who sees the same past can hit its end. With a piece of the whole clip they are bidirectional, as in
-    CausVid: where a chunk ends depends on the noise of chunks that the student has not seen.
+    With a ``piece`` of one chunk trajectories are *causal*: that of a chunk is made given the clean chunks before it,
+    so that a student who sees the same past can hit its end. With a piece of the whole clip they are bidirectional, as
+    in CausVid: where a chunk ends depends on the noise of chunks that the student has not seen.
 
     Args:
         teacher: the Base model.

@@ -39,8 +39,8 @@ class Judged:
     def __init__(self, chunks: int | None = 1, given: int = 2, shortest: int = 1) -> None:
         if (chunks is not None and chunks < 1) or given < 0 or shortest < 1:
             raise ValueError(
-                f"judged chunks {chunks}, given frames {given}, shortest clip {shortest}; chunks and shortest clip are 1 "
-                "or more, given frames 0 or more"
+                f"judged chunks {chunks}, given frames {given}, shortest clip {shortest}; chunks and shortest clip are "
+                "1 or more, given frames 0 or more"
             )
         self.chunks, self.given, self.shortest = chunks, given, shortest
 
