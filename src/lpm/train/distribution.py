@@ -87,7 +87,7 @@ class DistributionTraining(LightningModule):
         if not self._frozen:
             teacher = base_puppet() if self.teacher is None else load_model(self.teacher)
             self._frozen = [teacher.requires_grad_(False).eval()]
-            self.fake = copy.deepcopy(teacher.backbone).requires_grad_(True)
+            self.fake = copy.deepcopy(teacher.backbone).requires_grad_(True).train()
 
     def on_fit_start(self) -> None:
         """Load the weights of ``start`` and begin the stage; a resumed run takes its own weights back."""
