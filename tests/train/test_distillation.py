@@ -20,7 +20,6 @@ from lpm.train import (
     StudentAverage,
     TrajectoryData,
     TrajectorySettings,
-    distribution,
     make_trajectories,
     student,
     trajectory_data,
@@ -38,7 +37,6 @@ def teacher(model, monkeypatch):
         for parameter in model.backbone.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
     model.requires_grad_(False).eval()
-    monkeypatch.setattr(distribution, "base_puppet", lambda: copy.deepcopy(model))
     monkeypatch.setattr(student, "base_puppet", lambda: copy.deepcopy(model))
     return model
 

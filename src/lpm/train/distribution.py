@@ -10,10 +10,9 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lpm.distill import DMD, Chance, Stage, StudentClip
-from lpm.sample import PerformanceModel, base_puppet
+from lpm.sample import PerformanceModel
 from lpm.train.base import parameter_groups
-from lpm.train.checkpoint import load_model
-from lpm.train.student import check_alike, load_start, student
+from lpm.train.student import check_alike, load_start, load_teacher, student
 from lpm.types import Batch
 
 
@@ -85,9 +84,8 @@ class DistributionTraining(LightningModule):
     def configure_model(self) -> None:
         """Load the teacher and let the fake network begin as its copy."""
         if not self._frozen:
-            teacher = base_puppet() if self.teacher is None else load_model(self.teacher)
-            self._frozen = [teacher.requires_grad_(False).eval()]
-            self.fake = copy.deepcopy(teacher.backbone).requires_grad_(True).train()
+            self._frozen = [load_teacher(self.teacher)]
+            self.fake = copy.deepcopy(self._frozen[0].backbone).requires_grad_(True).train()
 
     def on_fit_start(self) -> None:
         """Load the weights of ``start`` and begin the stage; a resumed run takes its own weights back."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from lpm.distill.clip import causal_backbone
 from lpm.sample import PerformanceModel, base_puppet
 from lpm.sample.pretrained import load_weights, own_weights, read_weights
+from lpm.train.checkpoint import load_model
 
 
 def student(model: PerformanceModel) -> PerformanceModel:
@@ -24,6 +25,12 @@ def student(model: PerformanceModel) -> PerformanceModel:
 def load_start(model: PerformanceModel, start: str | None) -> None:
     """Load the weights of a checkpoint or folder; the Base weights that ship with the package if None."""
     load_weights(model, own_weights(base_puppet()) if start is None else read_weights(start))
+
+
+def load_teacher(source: str | None) -> PerformanceModel:
+    """Return the Base model of a checkpoint or folder, frozen; the one that ships with the package if None."""
+    teacher = base_puppet() if source is None else load_model(source)
+    return teacher.requires_grad_(False).eval()
 
 
 def check_alike(model: PerformanceModel, teacher: PerformanceModel) -> None:
