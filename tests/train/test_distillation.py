@@ -193,6 +193,10 @@ def test_a_student_unlike_its_teacher_is_refused(teacher, data, tmp_path):
     module.start = str(tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match="encoder of speak differs"):
         trainer(tmp_path, 3).fit(module, datamodule=data())
+    other = copy.deepcopy(teacher)
+    other.codec.encoder.linear[1].bias += 1
+    with pytest.raises(ValueError, match="codec makes other latents"):
+        student.check_alike(teacher, other)
 
 
 def test_trajectories_at_other_levels_are_refused(teacher, data, tmp_path):

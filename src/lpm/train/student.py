@@ -10,6 +10,7 @@ from lpm.distill.clip import causal_backbone
 from lpm.sample import PerformanceModel, base_puppet
 from lpm.sample.pretrained import load_weights, own_weights, read_weights
 from lpm.train.checkpoint import load_model
+from lpm.train.encode import codec_hash
 
 
 def student(model: PerformanceModel) -> PerformanceModel:
@@ -44,6 +45,8 @@ def check_alike(model: PerformanceModel, teacher: PerformanceModel) -> None:
         same = mine.keys() == its.keys() and all(torch.equal(x, its[key].to(x)) for key, x in mine.items())
         if not same:
             raise ValueError(f"encoder of {name} differs from the teacher's; start from weights distilled from it")
+    if codec_hash(model.codec) != codec_hash(teacher.codec):
+        raise ValueError("the student's codec makes other latents than its teacher's; give it the teacher's codec")
 
 
 def told(part: object) -> str:
