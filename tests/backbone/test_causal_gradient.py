@@ -31,7 +31,9 @@ class Lists:
         text, heard = self.read(conditions, 1)
         self.still = []
         for i, block in enumerate(model.blocks):
-            x, made = self.block(block, x, levels, [], self.positions, [], tokens, text, heard_by(self.model.hears, i, heard))
+            x, made = self.block(
+                block, x, levels, [], self.positions, [], tokens, text, heard_by(self.model.hears, i, heard)
+            )
             self.still.append(made)
 
     def grid(self, times):
@@ -85,7 +87,9 @@ class Lists:
         x, made = self.model.embed.later(latents, self.first).flatten(1, 2), []
         for i, block in enumerate(self.model.blocks):
             past, now = self.seen(self.memory[i]), self.chunk(min(self.count, self.model.sink + self.model.window))
-            x, pair = self.block(block, x, levels, past, now, [self.still[i]], x.shape[1], text, heard_by(self.model.hears, i, heard))
+            x, pair = self.block(
+                block, x, levels, past, now, [self.still[i]], x.shape[1], text, heard_by(self.model.hears, i, heard)
+            )
             made.append(pair)
         return self.model.head(x, self.model.time(levels), self.model.embed, self.picture), made
 

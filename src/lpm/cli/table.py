@@ -13,6 +13,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "puppets"): ("lpm.data.puppets.command:puppets", "draw a puppet corpus"),
     ("data", "check"): ("lpm.data.puppets.command:check", "check shards against the schema"),
     ("data", "pairs"): ("lpm.train.pair_command:pairs", "make pairs of preference from seeds and scores"),
+    ("data", "trajectories"): ("lpm.train.trajectory_command:trajectories", "let a teacher perform, to distil from"),
     ("generate",): ("lpm.train.generate:generate", "make a video from image, voice and text files"),
     ("weights", "export"): ("lpm.train.export:export", "write a checkpoint's weights as a folder to share"),
     ("weights", "push"): ("lpm.train.export:push", "upload a folder of weights to the Hugging Face Hub"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lpm.data.listening import ListenerEmphasis, Traits, class_weights, listener_traits
     from lpm.data.memory import MemoryClips
     from lpm.data.mixture import ACTIVITIES, Draws, Emphasis, Mixture, Shares, activity
-    from lpm.data.pictures import STRIDE, Latents, PairLatents, Pictures, Pixels
+    from lpm.data.pictures import STRIDE, Latents, PairLatents, Pictures, Pixels, TrajectoryLatents
     from lpm.data.references import all_references, draw_references, kinds, references_of
     from lpm.data.resample import resample
     from lpm.data.schema import (
@@ -59,7 +59,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "listening": ["ListenerEmphasis", "Traits", "class_weights", "listener_traits"],
         "memory": ["MemoryClips"],
         "mixture": ["ACTIVITIES", "Draws", "Emphasis", "Mixture", "Shares", "activity"],
-        "pictures": ["Latents", "PairLatents", "Pictures", "Pixels", "STRIDE"],
+        "pictures": ["Latents", "PairLatents", "Pictures", "Pixels", "STRIDE", "TrajectoryLatents"],
         "references": ["all_references", "draw_references", "kinds", "references_of"],
         "resample": ["resample"],
         "schema": [

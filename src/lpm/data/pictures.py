@@ -70,9 +70,7 @@ class Latents:
         if first + count > len(latent) or max(first, picture) >= len(still):
             raise SchemaError("latents", f"latents cover {len(latent)} of {first + count} latent frames; encode again")
         window = np.concatenate([still[picture : picture + 1], latent[first + 1 : first + count]])
-        rows = list(references)
-        images = _latents(sample, "ref.npy")[rows] if rows else np.zeros((0, *latent.shape[1:]), latent.dtype)
-        return {"latents_TCYX": window, "reference_RCYX": images}
+        return {"latents_TCYX": window, "reference_RCYX": _references(sample, references, latent)}
 
 
 class PairLatents:
@@ -96,9 +94,38 @@ class PairLatents:
             if first + count > len(latent):
                 raise SchemaError("latents", f"{name} covers {len(latent)} of {first + count} latent frames; remake it")
             cuts[field] = np.concatenate([latent[:1], latent[first + 1 : first + count]])
-        rows = list(references)
-        empty = np.zeros((0, *cuts["latents_TCYX"].shape[1:]), cuts["latents_TCYX"].dtype)
-        return {**cuts, "reference_RCYX": _latents(sample, "ref.npy")[rows] if rows else empty}
+        return {**cuts, "reference_RCYX": _references(sample, references, cuts["latents_TCYX"])}
+
+
+class TrajectoryLatents:
+    """Cuts the window from the points of a teacher's trajectory, ``trajectory.npy``; the last one is clean.
+
+    Its latent frame 0 is the first picture: ``anchor`` must be 0 or the window's start 0.
+    """
+
+    fields = ("npy",)
+
+    def __call__(
+        self, sample: Sample, start: int, frames: int, references: Sequence[int], anchor: int
+    ) -> dict[str, np.ndarray]:
+        """Return ``points_STCYX``, ``latents_TCYX`` and ``reference_RCYX``."""
+        first, count = start // STRIDE, 1 + (frames - 1) // STRIDE
+        points = _latents(sample, "trajectory.npy")
+        if anchor:
+            raise ValueError(f"a trajectory begins with frame 0, not {anchor}; let windows begin by first_start")
+        if first + count > points.shape[1]:
+            raise SchemaError("latents", f"trajectory.npy covers {points.shape[1]} of {first + count} latent frames")
+        points = np.concatenate([points[:, :1], points[:, first + 1 : first + count]], axis=1)
+        return {
+            "points_STCYX": points,
+            "latents_TCYX": points[-1],
+            "reference_RCYX": _references(sample, references, points[-1]),
+        }
+
+
+def _references(sample: Sample, references: Sequence[int], like_TCYX: np.ndarray) -> np.ndarray:
+    rows = list(references)
+    return _latents(sample, "ref.npy")[rows] if rows else np.zeros((0, *like_TCYX.shape[1:]), like_TCYX.dtype)
 
 
 def _latents(sample: Sample, name: str) -> np.ndarray:

@@ -24,7 +24,9 @@ Sample = dict[str, Any]
 ``truth.npz`` (``controls`` (T, K) float32 and their ``names``), ``latent.npy`` (T', C, Y, X) float16 of the whole clip,
 ``still.npy`` (T', C, Y, X): frame 4k encoded alone, and ``ref.npy`` (R, C, Y, X) in the order of ``json`` references.
 In pairs of preference ``mp4`` is the winner, beside it ``loser.mp4`` and the latents ``winner.npy`` and ``loser.npy``
-(T', C, Y, X); the scores of both are in ``json`` under ``preference``.
+(T', C, Y, X); the scores of both are in ``json`` under ``preference``. In trajectories ``mp4`` is what the teacher
+performed, and ``trajectory.npy`` (S, T', C, Y, X) its latents at S falling noise levels, told in ``json`` under
+``trajectory``; the last one is clean.
 """
 
 

@@ -15,6 +15,7 @@ from lpm.sample.chunks import plan_chunks, texts_at
 from lpm.sample.clip import ClipSampler
 from lpm.sample.portable import carried, portable
 from lpm.sample.schedule import Schedule
+from lpm.sample.solvers import Solver
 from lpm.types import Adapter, AudioEncoder, AudioFeatures, Batch, Codec, Conditions, TextEncoder
 
 
@@ -170,9 +171,10 @@ class PerformanceModel(LightningModule):
         generator: torch.Generator | None = None,
         overlap: int = 0,
         schedule: Schedule | None = None,
+        solver: Solver | None = None,
     ) -> Tensor:
-        """Return the latents (B, 1 + (frames - 1) / 4, C, Y, X) of what ``perform`` shows."""
-        pieces = self.latent_chunks(batch, frames, steps, chunk, history, scales, generator, overlap, schedule)
+        """Return the latents (B, 1 + (frames - 1) / 4, C, Y, X) of what ``perform`` shows; ``euler`` solves if None."""
+        pieces = self.latent_chunks(batch, frames, steps, chunk, history, scales, generator, overlap, schedule, solver)
         return torch.cat(list(pieces), dim=1)
 
     @torch.no_grad()
@@ -187,13 +189,14 @@ class PerformanceModel(LightningModule):
         generator: torch.Generator | None,
         overlap: int,
         schedule: Schedule | None,
+        solver: Solver | None = None,
     ) -> Iterator[Tensor]:
         """Yield the latents of what ``perform_chunks`` shows: frame 0, then what each chunk makes final."""
         if batch.video_BTCHW is None:
             raise ValueError("performing needs the first frame's pixels; load video, not latents alone")
         frames, stride = frames or batch.video_BTCHW.shape[1], self.codec.stride_t
         check_lengths(frames, chunk)
-        sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales, schedule=schedule)
+        sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales, solver, schedule)
         conditions, texts = self.conditions(batch), batch.text
         self.check_prompts(batch)
         clip = self.codec.encode_frames(batch.video_BTCHW[:, 0])[:, None]

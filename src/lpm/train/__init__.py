@@ -9,7 +9,9 @@ from lpm.train.callbacks import PerformanceReport, StoreSpec
 from lpm.train.clips import PuppetClips
 from lpm.train.codec import CodecTraining, ExportCodec
 from lpm.train.data import PuppetData
+from lpm.train.distribution import DistributionTraining, Pace
 from lpm.train.measure import Report, measure
+from lpm.train.ode import OdeTraining
 from lpm.train.optimizer import MuonAdamW
 from lpm.train.pair_data import PairData
 from lpm.train.pairs import PairSettings, make_pairs
@@ -17,6 +19,9 @@ from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
 from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
+from lpm.train.student import StudentAverage
+from lpm.train.trajectories import TrajectorySettings, make_trajectories
+from lpm.train.trajectory_data import TrajectoryData
 
 __all__ = [
     "AudioData",
@@ -27,9 +32,12 @@ __all__ = [
     "BaseTraining",
     "Change",
     "CodecTraining",
+    "DistributionTraining",
     "ExportCodec",
     "FrozenCopy",
     "MuonAdamW",
+    "OdeTraining",
+    "Pace",
     "PairData",
     "PairSettings",
     "PerformanceReport",
@@ -43,9 +51,13 @@ __all__ = [
     "Requests",
     "SaveAdapter",
     "StoreSpec",
+    "StudentAverage",
+    "TrajectoryData",
+    "TrajectorySettings",
     "WriteVideos",
     "compare",
     "compare_windows",
     "make_pairs",
+    "make_trajectories",
     "measure",
 ]

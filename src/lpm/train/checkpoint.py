@@ -1,7 +1,7 @@
 """Models out of Lightning checkpoints, without the recipe at hand."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -9,15 +9,17 @@ from lpm.build import build
 from lpm.sample.adapter import base_of, load_adapter
 from lpm.sample.performance import PerformanceModel
 from lpm.sample.pretrained import base_puppet, load_performance
-from lpm.train.base import BaseTraining
 from lpm.train.codec import CodecTraining
-from lpm.train.preference import PreferenceTraining
-
-Training = BaseTraining | PreferenceTraining | CodecTraining
 
 
-def load_training(checkpoint: Path | str) -> tuple[Training, dict[str, Any]]:
-    """Rebuild a training module from the spec in its checkpoint and load its weights; return it and the spec.
+class Training(Protocol):
+    """A LightningModule that trains a performance model."""
+
+    model: PerformanceModel
+
+
+def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dict[str, Any]]:
+    """Rebuild a training module from the spec in its checkpoint and load what it trains; return it and the spec.
 
     Raises:
         ValueError: no such file, no checkpoint of a recipe, or another kind of training.
@@ -34,11 +36,16 @@ def load_training(checkpoint: Path | str) -> tuple[Training, dict[str, Any]]:
     if "spec" not in content:
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
     module = build(content["spec"])
-    if not isinstance(module, Training):
+    if isinstance(module, CodecTraining):
+        module.load_state_dict(content["state_dict"])
+        return module.eval(), content["spec"]
+    if not isinstance(getattr(module, "model", None), PerformanceModel):
         raise ValueError(
-            f"{path} trains a {type(module).__name__}; give a checkpoint of recipes/base.yaml, dpo.yaml or codec.yaml"
+            f"{path} is of a {type(module).__name__}, which trains neither a performance model nor a codec; give a "
+            "checkpoint of recipes/base.yaml, dpo.yaml, codec.yaml or online"
         )
-    module.load_state_dict(content["state_dict"])
+    found = content["state_dict"].items()
+    module.model.load_state_dict({name[6:]: x for name, x in found if name.startswith("model.")})
     return module.eval(), content["spec"]
 
 
@@ -72,7 +79,7 @@ def open_source(source: Path | str) -> tuple[PerformanceModel | CodecTraining, d
     module, spec = load_training(source)
     if isinstance(module, CodecTraining):
         return module, spec, None
-    return module.model, spec["init_args"]["model"], module.start
+    return module.model, spec["init_args"]["model"], getattr(module, "start", None)
 
 
 def is_checkpoint(source: Path | str) -> bool:

@@ -228,17 +228,29 @@ def pair_sample(
 ) -> Sample:
     """Return the sample of a pair: the condition, and winner and loser as video and latents."""
     assert chosen.winner is not None and chosen.loser is not None
-    meta, winner, loser = sample["json"], chosen.winner, chosen.loser
-    frames, height, width = videos[winner][row].shape[:3]
-    listed = meta.get("references", [])
-    used = [listed[index] for index in only_global(listed, None)]
-    shown = {"ref.npy": half(encode_shown(model, batch, row))} if used else {}
+    winner, loser = chosen.winner, chosen.loser
     preference = {
         "winner": judged["scores"][winner],
         "loser": judged["scores"][loser],
         "seeds": [judged["seeds"][winner], judged["seeds"][loser]],
         "margin": chosen.margin,
     }
+    performed = performed_sample(model, sample, batch, row, videos[winner][row])
+    return {
+        **performed,
+        "loser.mp4": encode_video(videos[loser][row], batch.fps),
+        "winner.npy": half(latents[winner][row]),
+        "loser.npy": half(latents[loser][row]),
+        "json": {**performed["json"], "preference": preference},
+    }
+
+
+def performed_sample(model: PerformanceModel, sample: Sample, batch: Batch, row: int, video_THWC: np.ndarray) -> Sample:
+    """Return a sample of the condition in a row of a batch, and of a performance of it."""
+    meta, (frames, height, width) = sample["json"], video_THWC.shape[:3]
+    listed = meta.get("references", [])
+    used = [listed[index] for index in only_global(listed, None)]
+    shown = {"ref.npy": half(encode_shown(model, batch, row))} if used else {}
     states = [[start, min(end, frames), label] for start, end, label in meta["states"] if start < frames]
     about = {"frames": frames, "height": height, "width": width, "states": states, "references": used}
     return {
@@ -246,11 +258,8 @@ def pair_sample(
         **{name: sample[name] for name in ("speak.wav", "listen.wav") if name in sample},
         **{reference["file"]: sample[reference["file"]] for reference in used},
         **shown,
-        "mp4": encode_video(videos[winner][row], batch.fps),
-        "loser.mp4": encode_video(videos[loser][row], batch.fps),
-        "winner.npy": half(latents[winner][row]),
-        "loser.npy": half(latents[loser][row]),
-        "json": {**meta, **about, "preference": preference},
+        "mp4": encode_video(video_THWC, batch.fps),
+        "json": {**meta, **about},
     }
 
 
@@ -310,18 +319,21 @@ def origin(
     }
 
 
-def claim(folder: Path, wanted: dict[str, Any]) -> None:
-    """Make the folder and write ``pairs.json``; raise ValueError when it cannot be written or holds other pairs."""
-    path = folder / "pairs.json"
+def claim(folder: Path, wanted: dict[str, Any], what: str = "pairs") -> None:
+    """Make the folder and write ``pairs.json``; raise ValueError when it cannot be written or holds other pairs.
+
+    ``what`` replaces the word.
+    """
+    path = folder / f"{what}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             if any(folder.glob("*.tar")):
-                raise ValueError(f"{folder} holds shards that are no pairs; choose another folder")
+                raise ValueError(f"{folder} holds shards that are no {what}; choose another folder")
             write_json(path, wanted)
         found = json.loads(path.read_text())
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}); choose a folder you own") from error
     changed = [name for name, value in json.loads(json.dumps(wanted)).items() if found.get(name) != value]
     if changed:
-        raise ValueError(f"{folder} holds pairs of other {' and '.join(changed)}; choose another folder or delete it")
+        raise ValueError(f"{folder} holds {what} of other {' and '.join(changed)}; choose another folder or delete it")

@@ -1,0 +1,115 @@
+"""What the four stages of distillation share: a student that begins as its teacher, and its average."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lpm.distill.clip import causal_backbone
+from lpm.sample import PerformanceModel, base_puppet
+from lpm.sample.pretrained import load_weights, own_weights, read_weights
+from lpm.train.checkpoint import load_model
+from lpm.train.encode import codec_hash
+
+
+def student(model: PerformanceModel) -> PerformanceModel:
+    """Return the model with nothing to train but its causal backbone.
+
+    The encoders stay the teacher's: student, teacher and fake network then hear the same, encoded once.
+    """
+    model.requires_grad_(False)
+    causal_backbone(model).requires_grad_(True)
+    return model
+
+
+def load_start(model: PerformanceModel, start: str | None) -> None:
+    """Load the weights of a checkpoint or folder; the Base weights that ship with the package if None."""
+    load_weights(model, own_weights(base_puppet()) if start is None else read_weights(start))
+
+
+def load_teacher(source: str | None) -> PerformanceModel:
+    """Return the Base model of a checkpoint or folder, frozen; the one that ships with the package if None."""
+    teacher = base_puppet() if source is None else load_model(source)
+    return teacher.requires_grad_(False).eval()
+
+
+def check_alike(model: PerformanceModel, teacher: PerformanceModel) -> None:
+    """Raise ValueError unless the student encodes conditions, adds noise and reads its network as its teacher does."""
+    for name in ("prediction", "coordinates"):
+        mine, its = getattr(model, name), getattr(teacher, name)
+        if type(mine) is not type(its) or vars(mine) != vars(its):
+            raise ValueError(f"{name} {told(mine)} of the student, {told(its)} of its teacher; set the teacher's")
+    for name in ("text", "speak", "listen"):
+        mine, its = (getattr(one, name).state_dict() for one in (model, teacher))
+        same = mine.keys() == its.keys() and all(torch.equal(x, its[key].to(x)) for key, x in mine.items())
+        if not same:
+            raise ValueError(f"encoder of {name} differs from the teacher's; start from weights distilled from it")
+    if codec_hash(model.codec) != codec_hash(teacher.codec):
+        raise ValueError("the student's codec makes other latents than its teacher's; give it the teacher's codec")
+
+
+def told(part: object) -> str:
+    """Return the name and numbers of a part.
+
+    >>> from lpm.flow import Residual
+    >>> told(Residual(2.0))
+    'Residual(scale=2.0)'
+    """
+    return f"{type(part).__name__}({', '.join(f'{name}={value}' for name, value in vars(part).items())})"
+
+
+class StudentAverage(Callback):
+    """Average the student over its steps, exponentially; checkpoints and the end of training hold the average.
+
+    For modules of two networks, whose other network is not to be averaged; with one network
+    ``lightning.pytorch.callbacks.EMAWeightAveraging`` does as well. A resumed run goes on with both, exactly.
+
+    Args:
+        decay: share of the old average that is kept in each of the student's steps.
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay of {decay} is outside [0, 1); .99 averages about 100 steps")
+        self.decay = decay
+        self.average: dict[str, Tensor] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with the student as it is, unless a checkpoint brought an average."""
+        now = trained(pl_module)
+        before = now if self.average is None else self.average
+        self.average = {name: before[name].detach().to(tensor, copy=True) for name, tensor in now.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Follow the student if it has moved."""
+        if self.average is not None and pl_module.student_moved:
+            for name, tensor in trained(pl_module).items():
+                self.average[name].lerp_(tensor, 1 - self.decay)
+
+    @torch.no_grad()
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the student's place."""
+        for name, tensor in trained(pl_module).items():
+            if self.average is not None:
+                tensor.copy_(self.average[name])
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Put the average among the weights, and the student beside them."""
+        if self.average is not None:
+            checkpoint["student"] = {name: checkpoint["state_dict"][name] for name in self.average}
+            checkpoint["state_dict"] = {**checkpoint["state_dict"], **self.average}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take both back."""
+        if "student" in checkpoint:
+            self.average = {name: checkpoint["state_dict"][name].clone() for name in checkpoint["student"]}
+            pl_module.load_state_dict(checkpoint["student"], strict=False)
+
+
+def trained(module: LightningModule) -> dict[str, Tensor]:
+    """Return the student's trained parameters by name."""
+    return {name: x for name, x in module.named_parameters() if name.startswith("model.") and x.requires_grad}

@@ -1,0 +1,230 @@
+"""The four stages as trainings, on a teacher of random weights and its trajectories."""
+
+import copy
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+
+from lpm.backbone import CausalDiT
+from lpm.data import list_shards
+from lpm.data.puppets.plan import CorpusSpec
+from lpm.distill import DMD, CodecDistance, Judged, OdeRegression, OffPolicy, OnPolicy, Refine
+from lpm.objective import FlowMatching
+from lpm.sample import FewSteps, PerformanceModel
+from lpm.train import (
+    DistributionTraining,
+    OdeTraining,
+    Pace,
+    StudentAverage,
+    TrajectoryData,
+    TrajectorySettings,
+    make_trajectories,
+    student,
+    trajectory_data,
+)
+
+STEPS, REFINE = FewSteps((1.0, 0.8), history=0.2), FewSteps((0.5,), history=0.0)
+SETTINGS = TrajectorySettings(frames=17, piece=8, substeps=1, history=0.3, lookahead=0.1, batch_size=6)
+STAGES = ("off_policy", "on_policy", "refiner")
+
+
+@pytest.fixture
+def teacher(model, monkeypatch):
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    model.requires_grad_(False).eval()
+    monkeypatch.setattr(student, "base_puppet", lambda: copy.deepcopy(model))
+    return model
+
+
+@pytest.fixture
+def data(corpus, teacher, tmp_path, monkeypatch):
+    """Data modules whose corpus is drawn, and whose trajectories are made once."""
+    monkeypatch.setattr(trajectory_data, "build_corpus", lambda folder, spec, workers: folder)
+    monkeypatch.setattr(trajectory_data, "base_puppet", lambda: teacher)
+    make_trajectories(teacher, list_shards(corpus / "shards", "train-"), tmp_path / "made", SETTINGS)
+    return lambda: TrajectoryData(
+        CorpusSpec(), None, SETTINGS, str(corpus), str(tmp_path / "made"), batch_size=2, seed=5
+    )
+
+
+def fresh(teacher):
+    """A causal student around random weights: those of the teacher come with the start."""
+    model = copy.deepcopy(teacher)
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter.zero_()
+    model.backbone = CausalDiT(model.backbone, chunk=2, sink=1, window=1)
+    return model
+
+
+def training(name, teacher):
+    model = fresh(teacher)
+    if name == "ode":
+        return OdeTraining(model, OdeRegression(), learning_rate=1e-3, warmup=1)
+    stage = {
+        "off_policy": OffPolicy(STEPS, Judged(1, given=1), CodecDistance()),
+        "on_policy": OnPolicy(STEPS, Judged(1, given=1)),
+        "refiner": Refine(REFINE, STEPS, judged=Judged(None)),
+    }[name]
+    dmd = DMD(FlowMatching(model.prediction, model.coordinates), {"speak": 1.5})
+    return DistributionTraining(model, stage, dmd, Pace(1e-3, 1e-3, ratio=2))
+
+
+def average(name):
+    return EMAWeightAveraging(decay=0.5) if name == "ode" else StudentAverage(0.5)
+
+
+def trainer(folder, steps, *callbacks):
+    return Trainer(
+        accelerator="cpu", max_steps=steps, default_root_dir=folder, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, limit_val_batches=0, callbacks=list(callbacks),
+    )  # fmt: skip
+
+
+def copies(module):
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def different(one, other):
+    assert one.keys() == other.keys()
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+@pytest.mark.parametrize("name", ["ode", *STAGES])
+def test_resumed_equals_uninterrupted(name, teacher, data, tmp_path):
+    """Student, fake network, average, both optimisers, and the place in the data."""
+    middle, end = (2, 4) if name == "ode" else (3, 6)  # 2 and 4 batches
+
+    def run(folder, resume=None):
+        module = training(name, teacher)
+        saved = ModelCheckpoint(folder, "{step}", every_n_train_steps=middle, save_top_k=-1)
+        run = trainer(folder, end, average(name), saved)
+        torch.manual_seed(0 if resume is None else 1)  # nothing may depend on the global state of chance
+        run.fit(module, datamodule=data(), ckpt_path=resume, weights_only=False)
+        content = torch.load(folder / f"step={end}.ckpt", weights_only=False)
+        return module, content
+
+    (whole, before), (again, after) = run(tmp_path / "a"), run(tmp_path / "b", tmp_path / "a" / f"step={middle}.ckpt")
+    assert different(copies(whole), copies(again)) == []
+    assert different(before["state_dict"], after["state_dict"]) == []
+    raw = "current_model_state" if name == "ode" else "student"
+    assert different(before[raw], after[raw]) == []
+    assert any(not torch.equal(before[raw][key], before["state_dict"][key]) for key in before[raw])
+    for one, other in zip(before["optimizer_states"], after["optimizer_states"], strict=True):
+        assert len(one["state"]) > 0
+        for index, state in one["state"].items():
+            assert different(state, other["state"][index]) == []
+    place = before["TrajectoryData"]["train"]
+    assert place == after["TrajectoryData"]["train"] and place["step"] == 4
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_student_moves_in_its_turns_and_the_fake_network_in_all(name, teacher, data):
+    module = training(name, teacher)
+    module.configure_model()
+    start, own = copies(teacher.backbone), data()
+    own.prepare_data()
+    history = []
+
+    def step_student(*args):
+        before = copies(module.fake)
+        DistributionTraining.step_student(module, *args)
+        assert different(before, copies(module.fake)) == []
+
+    def step_fake(*args):
+        before = copies(module.model)
+        DistributionTraining.step_fake(module, *args)
+        assert different(before, copies(module.model)) == []
+        history.append((copies(module.model.backbone), copies(module.fake)))
+
+    module.step_student, module.step_fake = step_student, step_fake
+    trainer(own.folder, 6).fit(module, datamodule=own)
+    assert len(history) == 4 and int(module.batches) == 4
+    students, fakes = zip(*history)
+    assert [bool(different(a, b)) for a, b in zip((start, *students), students)] == [True, False, True, False]
+    assert all(different(a, b) for a, b in zip((start, *fakes), fakes))
+    assert different(start, copies(module._frozen[0].backbone)) == []
+    assert not any(key.startswith("_frozen") or "teacher" in key for key in module.state_dict())
+
+
+def test_stage_1_begins_as_the_base_model_and_learns(teacher, data, tmp_path):
+    module, losses = training("ode", teacher), []
+    loss = module.loss
+
+    def keep(batch, chance):
+        if not losses:
+            assert different(copies(teacher.backbone), copies(module.model.backbone)) == []
+        found = loss(batch, chance)
+        losses.append(found[0].item())
+        return found
+
+    module.loss = keep
+    trainer(tmp_path, 30).fit(module, datamodule=data())
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert different({k: v for k, v in copies(teacher).items() if "backbone" not in k},
+                     {k: v for k, v in copies(module.model).items() if "backbone" not in k}) == []  # fmt: skip
+
+
+def test_a_checkpoint_is_the_start_of_the_next_stage(teacher, data, tmp_path, monkeypatch):
+    saved = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=3)
+    trainer(tmp_path, 3, StudentAverage(0.5), saved).fit(training("on_policy", teacher), datamodule=data())
+    path = tmp_path / "step=3.ckpt"
+    weights = {k.removeprefix("model."): v for k, v in torch.load(path, weights_only=False)["state_dict"].items()}
+    refiner = training("refiner", teacher)
+    refiner.start, refiner.stage.backbone = str(path), str(path)
+    trainer(tmp_path, 3).fit(refiner, datamodule=data())
+    frozen = {f"backbone.{name}": x for name, x in copies(refiner.stage._frozen[0]).items()}
+    assert all(torch.equal(weights[name], x) for name, x in frozen.items())
+
+
+def test_a_student_unlike_its_teacher_is_refused(teacher, data, tmp_path):
+    module = training("on_policy", teacher)
+    module.model.coordinates = type(teacher.coordinates)(0.7)
+    with pytest.raises(ValueError, match=r"coordinates Residual\(scale=0.7\) of the student, Residual\(scale=1.0\)"):
+        trainer(tmp_path, 3).fit(module, datamodule=data())
+    module, other = training("on_policy", teacher), copy.deepcopy(teacher)
+    next(other.speak.parameters()).data += 1
+    torch.save({"state_dict": {f"model.{k}": v for k, v in other.state_dict().items()}}, tmp_path / "other.ckpt")
+    module.start = str(tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="encoder of speak differs"):
+        trainer(tmp_path, 3).fit(module, datamodule=data())
+    other = copy.deepcopy(teacher)
+    other.codec.encoder.linear[1].bias += 1
+    with pytest.raises(ValueError, match="codec makes other latents"):
+        student.check_alike(teacher, other)
+
+
+def test_trajectories_at_other_levels_are_refused(teacher, data, tmp_path):
+    module = training("ode", teacher)
+    module.model.shift = 5.0
+    with pytest.raises(ValueError, match=r"trajectories at noise levels \[1.0, 0.857, 0.6, 0.0\], but a shift of 5"):
+        trainer(tmp_path, 1).fit(module, datamodule=data())
+
+
+def test_the_average_follows_the_students_steps_alone(teacher, data, tmp_path):
+    module, mean = training("on_policy", teacher), StudentAverage(0.75)
+    name = "model.backbone.head.new.out.weight"
+    seen = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            seen.append((pl_module.state_dict()[name].clone(), mean.average[name].clone()))
+
+    start = teacher.backbone.head.new.out.weight.detach()
+    trainer(tmp_path, 6, mean, Watch()).fit(module, datamodule=data())
+    expected = start
+    for index, (now, averaged) in enumerate(seen):
+        if index % 2 == 0:
+            expected = 0.75 * expected + 0.25 * now
+        torch.testing.assert_close(averaged, expected)
+    torch.testing.assert_close(module.state_dict()[name], expected)
+    with pytest.raises(ValueError, match="decay of 1"):
+        StudentAverage(1.0)
+    with pytest.raises(ValueError, match="ratio of 0"):
+        Pace(ratio=0)
+    assert isinstance(module.model, PerformanceModel)

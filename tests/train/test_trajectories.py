@@ -1,0 +1,110 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lpm.cli import main
+from lpm.data import MemoryClips, TrajectoryLatents, list_shards, read_shard
+from lpm.data.stages import check_media
+from lpm.sample import noise_levels
+from lpm.train import TrajectorySettings, make_trajectories, trajectories
+from lpm.train.encode import npy
+
+SETTINGS = TrajectorySettings(
+    frames=17, piece=8, substeps=1, keep=1, history=0.3, lookahead=0.1, batch_size=2, scales={"speak": 1.5}
+)
+
+
+@pytest.fixture
+def teacher(model):
+    """A model whose performances differ: a fresh head answers with zeros."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model.eval()
+
+
+@pytest.fixture
+def shards(corpus):
+    return list_shards(corpus / "shards", "train-")
+
+
+def test_a_trajectory_holds_its_condition_and_ends_in_what_was_performed(teacher, shards, tmp_path):
+    summary = make_trajectories(teacher, shards, tmp_path, SETTINGS)
+    assert summary == {"samples": 6, "trajectories": 6, "dropped": {}}
+    before = {sample["__key__"]: sample for shard in shards for sample in read_shard(shard.path)}
+    samples = [sample for shard in list_shards(tmp_path) for sample in read_shard(shard.path)]
+    assert [sample["__key__"] for sample in samples] == sorted(before)
+    for sample in samples:
+        check_media(sample)
+        assert sample["speak.wav"] == before[sample["__key__"]]["speak.wav"]
+        meta, points = json.loads(sample["json"]), np.load(io.BytesIO(sample["trajectory.npy"]))
+        assert points.shape == (4, 5, 32, 4, 4)
+        assert all(np.array_equal(point[0], points[0, 0]) for point in points)
+        assert meta["frames"] == 17 and meta["trajectory"] == {"levels": noise_levels(3, teacher.shift), "piece": 8}
+    batch = MemoryClips(shards, SETTINGS.cut, batch_size=2, shuffle=False).draw(0)
+    picture = teacher.codec.encode_frames(batch.video_BTCHW[:, 0])
+    assert npy(picture[0]) == npy(torch.from_numpy(np.load(io.BytesIO(samples[0]["trajectory.npy"]))[0, 0]))
+
+
+def test_batches_hold_the_points(teacher, shards, tmp_path):
+    make_trajectories(teacher, shards, tmp_path, SETTINGS)
+    cut = SETTINGS.cut.__class__(17, [TrajectoryLatents()], history=0.3)
+    batch = MemoryClips(tmp_path, cut, batch_size=3).draw(0)
+    assert batch.points_BSTCYX.shape == (3, 4, 5, 32, 4, 4)
+    assert torch.equal(batch.points_BSTCYX[:, -1], batch.latents_BTCYX)
+    assert batch.references.latents_BRCYX.shape[:2] == (3, 1)
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(teacher, shards, tmp_path, monkeypatch):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    make_trajectories(teacher, shards, whole, SETTINGS)
+    own, calls = trajectories.perform_points, []
+
+    def dies_in_the_second_shard(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return own(*args)
+
+    monkeypatch.setattr(trajectories, "perform_points", dies_in_the_second_shard)
+    with pytest.raises(KeyboardInterrupt):
+        make_trajectories(teacher, shards, broken, SETTINGS)
+    kept = {path.name: path.stat().st_mtime_ns for path in broken.glob("*.tar")}
+    assert len(kept) == 1 and not (broken / "summary.json").exists()
+    monkeypatch.setattr(trajectories, "perform_points", own)
+    make_trajectories(teacher, shards, broken, SETTINGS)
+    assert {path.name for path in whole.glob("*.*")} == {path.name for path in broken.glob("*.*")}
+    for path in whole.glob("*.*"):
+        assert (broken / path.name).read_bytes() == path.read_bytes(), path.name
+    assert all((broken / name).stat().st_mtime_ns == time for name, time in kept.items())
+
+
+def test_other_trajectories_are_not_mixed_and_settings_are_checked(teacher, shards, tmp_path):
+    few = TrajectorySettings(**{**SETTINGS.__dict__, "clips": 1})
+    assert make_trajectories(teacher, shards, tmp_path / "few", few)["trajectories"] == 1
+    teacher.shift += 1
+    with pytest.raises(ValueError, match="holds trajectories of other model"):
+        make_trajectories(teacher, shards, tmp_path / "few", few)
+    with pytest.raises(ValueError, match=r"19 frames are not 1 \+ 8 n; choose 17"):
+        TrajectorySettings(frames=19, piece=8)
+    with pytest.raises(ValueError, match="substeps of 0 is below 1"):
+        TrajectorySettings(substeps=0)
+    with pytest.raises(ValueError, match=r"no trajectory from 6 clips \(dropped \{'short': 6\}\)"):
+        make_trajectories(teacher, shards, tmp_path / "long", TrajectorySettings(frames=49, batch_size=2))
+
+
+def test_the_command_writes_trajectories_and_refuses_bad_input(teacher, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lpm.train.trajectory_command.base_puppet", lambda: teacher)
+    output = tmp_path / "made"
+    words = ["data", "trajectories", str(corpus), str(output), "--frames=9", "--piece=8", "--substeps=1", "--clips=2"]
+    assert main([*words, "--scales", '{"speak": 1.5}']) == 0
+    assert f"2 trajectories in {output}" in capsys.readouterr().out
+    assert main(["data", "check", str(output)]) == 0
+    capsys.readouterr()
+    for bad in (["--piece=6"], ["--split=nobody"], ["--seed=1"], ["--scales", '{"smell": 2}', "--seed=2"]):
+        assert main([*words, *bad]) == 2
+        assert capsys.readouterr().err.strip().count("\n") == 0
