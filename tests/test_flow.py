@@ -71,3 +71,37 @@ def test_residual_of_a_still_clip_is_zero_and_its_measured_scale_gives_unit_spre
     clean = path[0]
     inside = flow.Residual(flow.residual_scale(clean)).enter(clean)[:, 1:]
     assert inside.std().item() == pytest.approx(1)
+
+
+def test_preconditioned_prediction_starts_from_the_best_linear_guess(path):
+    generator = torch.Generator().manual_seed(1)
+    clean = 0.5 * torch.randn(1, 1, 1, 200, 200, generator=generator, dtype=torch.float64)
+    noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+    for level in (0.1, 0.5, 0.9):
+        t = torch.full((1, 1), level, dtype=torch.float64)
+        noisy = flow.interpolate(clean, noise, t)
+        guess = flow.PredictPreconditioned(0.5).clean(torch.zeros_like(noisy), noisy, t)
+        fitted = noisy * (noisy * clean).sum() / noisy.square().sum()  # least squares, from the samples
+        torch.testing.assert_close(guess, fitted, atol=0.02, rtol=0)
+
+
+def test_what_a_preconditioned_network_must_answer_has_unit_deviation_at_every_level(path):
+    generator = torch.Generator().manual_seed(1)
+    clean = 0.5 * torch.randn(1, 1, 1, 200, 200, generator=generator, dtype=torch.float64)
+    noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+    prediction = flow.PredictPreconditioned(0.5)
+    for level in (0.05, 0.5, 1.0):
+        t = torch.full((1, 1), level, dtype=torch.float64)
+        noisy = flow.interpolate(clean, noise, t)
+        skip = prediction.clean(torch.zeros_like(noisy), noisy, t)
+        out = prediction.clean(torch.ones_like(noisy), noisy, t) - skip
+        assert ((clean - skip) / out).std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_preconditioned_prediction_keeps_clean_history(path):
+    clean, noise, t = path
+    t[:, 0] = 0
+    guess = flow.PredictPreconditioned(0.5).clean(noise, flow.interpolate(clean, noise, t), t)
+    torch.testing.assert_close(guess[:, 0], clean[:, 0])
+    with pytest.raises(ValueError, match="deviation of 0 is not positive"):
+        flow.PredictPreconditioned(0)

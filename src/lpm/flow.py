@@ -76,6 +76,33 @@ class PredictClean:
         return output_BTCYX
 
 
+class PredictPreconditioned:
+    """The network answers with what the best linear guess of the clean data misses, in units of its deviation.
+
+    For data of deviation ``d``, ``clean = c_skip x_t + c_out output`` with ``c_skip = (1 - t) d^2 / v``, ``c_out = t d /
+    sqrt(v)`` and ``v = (1 - t)^2 d^2 + t^2``. Near noise that is ``PredictClean`` in units of ``d``; near clean data the
+    input passes by the network, which a token wider than the network cannot pass through it.
+
+    Source: Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", table 1, on the
+    straight path.
+
+    Args:
+        deviation: of the data in the space where noise is added, at the places that matter least: what little moves
+            there must not keep the noise.
+    """
+
+    def __init__(self, deviation: float = 0.5) -> None:
+        if deviation <= 0:
+            raise ValueError(f"deviation of {deviation} is not positive; measure it with lpm.flow.residual_scale")
+        self.deviation = deviation
+
+    def clean(self, output_BTCYX: Tensor, noisy_BTCYX: Tensor, t_BT: Tensor) -> Tensor:
+        """Return ``c_skip x_t + c_out output``."""
+        t, d = _as_video(t_BT), self.deviation
+        variance = (1 - t) ** 2 * d**2 + t**2
+        return (1 - t) * d**2 / variance * noisy_BTCYX + t * d * variance.rsqrt() * output_BTCYX
+
+
 class Coordinates(Protocol):
     """The space in which noise is added; frame 0, the clean first frame, is the same in every space."""
 

@@ -10,7 +10,7 @@ from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowMatching
 from lpm.train import BaseTraining, PuppetData
 from lpm.train import data as data_module
-from lpm.train.base import trainable
+from lpm.train.base import parameter_groups, trainable
 from lpm.train.encode import codec_hash, encode_corpus
 
 
@@ -65,6 +65,10 @@ def test_every_part_but_the_codec_learns(model, puppet_data):
 
 def test_parameter_groups_split_audio_from_the_rest(model):
     audio, rest = (list(trainable(training(model), audio=flag)) for flag in (True, False))
+    grouped = parameter_groups(training(model), {False: 1.0, True: 2.0})
+    assert [(group["lr"], group["matrices"]) for group in grouped] == [(1, True), (1, False), (2, True), (2, False)]
+    assert all(p.ndim == 2 for group in grouped if group["matrices"] for p in group["params"])
+    assert sum(len(group["params"]) for group in grouped) == len(audio) + len(rest)
     assert audio and rest
     assert len(audio) + len(rest) == sum(p.requires_grad for p in model.parameters())
 

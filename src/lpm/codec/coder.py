@@ -10,6 +10,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from lpm.codec.move import Move
+
 
 def zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
     """Return the convolution with weight and bias 0: its branch adds nothing until it has learnt to."""
@@ -78,16 +80,17 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents and the latents one group earlier, each (N, channels, Y, X) -> group of frames (N, frames * 3, 8 Y, 8 X).
+    """Latents -> group of frames: painted, and where the first picture shows it already, moved.
 
-    The last block works at half resolution, where it is cheap and still hides the edges of the 8x8 blocks.
+    Painting reads the latents, those one group earlier and those of the first picture. Its last block works at half
+    resolution, where it is cheap and still hides the edges of the 8x8 blocks.
     """
 
     def __init__(self, frames: int, channels: int, width: int, blocks: int) -> None:
         super().__init__()
         fine, finest = width // 2, width // 4
         self.at_eighth = nn.Sequential(
-            nn.Conv2d(channels * 2, width, 3, padding=1),
+            nn.Conv2d(channels * 3, width, 3, padding=1),
             *[Residual(width) for _ in range(blocks)],
         )
         self.at_quarter = nn.Sequential(
@@ -106,7 +109,25 @@ class Decoder(nn.Module):
             nn.PixelShuffle(2),
         )
         self.linear = nn.Sequential(nn.Conv2d(channels, frames * 3 * 64, 1), nn.PixelShuffle(8))
+        self.move = Move(frames, finest)
 
-    def forward(self, latents_NCYX: Tensor, previous_NCYX: Tensor) -> Tensor:
-        both = torch.cat([previous_NCYX, latents_NCYX], dim=1)
-        return self.linear(latents_NCYX) + self.pixels(self.at_half(self.at_quarter(self.at_eighth(both))))
+    def still(self, latents_NCYX: Tensor) -> Tensor:
+        """Paint pictures that stand alone, (N, frames * 3, 8 Y, 8 X)."""
+        return self.paint(latents_NCYX, latents_NCYX, latents_NCYX)[0]
+
+    def forward(
+        self, latents_NCYX: Tensor, previous_NCYX: Tensor, anchor_NCYX: Tensor, first_N3HW: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return frames, and the first picture as it was moved, both (N, frames * 3, 8 Y, 8 X).
+
+        ``anchor_NCYX`` are the latents of the first picture, ``first_N3HW`` its pixels.
+        """
+        painted, features = self.paint(latents_NCYX, previous_NCYX, anchor_NCYX)
+        moved, share = self.move(features, first_N3HW)
+        return painted + share * (moved - painted), moved
+
+    def paint(self, latents_NCYX: Tensor, previous_NCYX: Tensor, anchor_NCYX: Tensor) -> tuple[Tensor, Tensor]:
+        """Return painted frames and the features at half resolution that they come from."""
+        known = torch.cat([previous_NCYX, latents_NCYX, anchor_NCYX], dim=1)
+        features = self.at_half(self.at_quarter(self.at_eighth(known)))
+        return self.linear(latents_NCYX) + self.pixels(features), features

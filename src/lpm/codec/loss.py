@@ -46,3 +46,12 @@ def reconstruction_loss(
         steps = (output_BTCHW - video_BTCHW).diff(dim=1).square()
         loss = loss + pace * (steps * weight[:, 1:].sqrt()).mean()
     return loss
+
+
+def moving_loss(moved_BTCHW: Tensor, video_BTCHW: Tensor) -> Tensor:
+    """Return how far the moved first picture is from the video, at full size and averaged over 4 x 4 pixels.
+
+    The average shows a flow that is off by more than an edge's width which way to go.
+    """
+    error = rearrange(moved_BTCHW - video_BTCHW, "b t c h w -> (b t) c h w")
+    return error.abs().mean() + avg_pool2d(error, 4).abs().mean()

@@ -24,10 +24,15 @@ class EncodeState:
 
 @dataclass(frozen=True)
 class DecodeState:
-    """What streaming decoding remembers: the last latent frame (B, C, Y, X), None before the first."""
+    """What streaming decoding remembers: the last latent frame, the first one, and the first picture's pixels.
+
+    All are None before the first step.
+    """
 
     batch: int
     previous_BCYX: Tensor | None = None
+    anchor_BCYX: Tensor | None = None
+    first_B3HW: Tensor | None = None
 
 
 class TinyCodec(LightningModule):
@@ -35,7 +40,7 @@ class TinyCodec(LightningModule):
 
     A latent frame depends on its own frames only, so latents of a window are a slice of the latents of its clip, and a
     frame encoded alone lies in the same space (a group that holds still). The decoder also reads the latent frame
-    before.
+    before, and moves the first picture where that shows what is to be seen (``lpm.codec.move``).
     Latents have zero mean per channel and unit variance over all channels once ``calibrate`` has run.
 
     Args:
@@ -111,13 +116,21 @@ class TinyCodec(LightningModule):
 
         Return them and the next state.
         """
+        frames, _, state = self.decode_and_move(latents_BTCYX, state)
+        return frames, state
+
+    def decode_and_move(self, latents_BTCYX: Tensor, state: DecodeState) -> tuple[Tensor, Tensor, DecodeState]:
+        """Return what ``decode_step`` does, with the first picture as it was moved for each frame."""
         self._check_latents(latents_BTCYX, state)
-        first = state.previous_BCYX is None
-        previous = latents_BTCYX[:, 0] if state.previous_BCYX is None else state.previous_BCYX
-        earlier = torch.cat([previous[:, None], latents_BTCYX[:, :-1]], dim=1)
-        frames = to_frames(self._decode_groups(latents_BTCYX, earlier), self.stride_t)
-        skip = self.stride_t - 1 if first else 0  # group 0 holds still: one of its frames is enough
-        return frames[:, skip:], replace(state, previous_BCYX=latents_BTCYX[:, -1])
+        if state.first_B3HW is not None:
+            return self._decode_groups(latents_BTCYX, state)
+        anchor = latents_BTCYX[:, 0]
+        first = self.decoder.still(self._raw(anchor))[:, -3:]  # a group that holds still: one of its frames is enough
+        started = replace(state, previous_BCYX=anchor, anchor_BCYX=anchor, first_B3HW=first)
+        if latents_BTCYX.shape[1] == 1:
+            return first[:, None], first[:, None], started
+        frames, moved, state = self._decode_groups(latents_BTCYX[:, 1:], started)
+        return torch.cat([first[:, None], frames], dim=1), torch.cat([first[:, None], moved], dim=1), state
 
     init_state, step = init_decode_state, decode_step
 
@@ -149,12 +162,18 @@ class TinyCodec(LightningModule):
         latents = (latents - self.mean[:, None, None]) / self.std[:, None, None]
         return rearrange(latents, "(b t) c y x -> b t c y x", b=len(groups_BTCHW))
 
-    def _decode_groups(self, latents_BTCYX: Tensor, earlier_BTCYX: Tensor) -> Tensor:
-        latents, earlier = (
-            rearrange(x, "b t c y x -> (b t) c y x") * self.std[:, None, None] + self.mean[:, None, None]
-            for x in (latents_BTCYX, earlier_BTCYX)
-        )
-        return rearrange(self.decoder(latents, earlier), "(b t) c h w -> b t c h w", b=len(latents_BTCYX))
+    def _decode_groups(self, latents_BTCYX: Tensor, state: DecodeState) -> tuple[Tensor, Tensor, DecodeState]:
+        assert state.previous_BCYX is not None and state.anchor_BCYX is not None and state.first_B3HW is not None
+        groups = latents_BTCYX.shape[1]
+        earlier = torch.cat([state.previous_BCYX[:, None], latents_BTCYX[:, :-1]], dim=1)
+        anchor, first = (x[:, None].expand(-1, groups, *x.shape[1:]) for x in (state.anchor_BCYX, state.first_B3HW))
+        latents = (self._raw(x.flatten(0, 1)) for x in (latents_BTCYX, earlier, anchor))
+        both = self.decoder(*latents, first.flatten(0, 1))
+        frames, moved = (to_frames(x.unflatten(0, (-1, groups)), self.stride_t) for x in both)
+        return frames, moved, replace(state, previous_BCYX=latents_BTCYX[:, -1])
+
+    def _raw(self, latents_NCYX: Tensor) -> Tensor:
+        return latents_NCYX * self.std[:, None, None] + self.mean[:, None, None]
 
     def _check_latents(self, latents_BTCYX: Tensor, state: DecodeState) -> None:
         if latents_BTCYX.ndim != 5 or latents_BTCYX.shape[2] != self.channels or not latents_BTCYX.shape[1]:

@@ -23,6 +23,7 @@ class PerformanceModel(LightningModule):
         listen: encoder of the partner's voice.
         prediction: how the backbone's output is read.
         coordinates: where noise is added.
+        shift: time shift of the solver's noise levels; the smaller the data stand against the noise, the smaller.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class PerformanceModel(LightningModule):
         listen: AudioEncoder,
         prediction: Prediction,
         coordinates: Coordinates,
+        shift: float = 3.0,
     ) -> None:
         super().__init__()
         assert isinstance(codec, nn.Module)
         self.backbone, self.codec = backbone, codec.requires_grad_(False).eval()
         self.text, self.speak, self.listen = text, speak, listen
-        self.prediction, self.coordinates = prediction, coordinates
+        self.prediction, self.coordinates, self.shift = prediction, coordinates, shift
 
     def train(self, mode: bool = True) -> "PerformanceModel":
         """Set the mode of everything but the codec, which stays in evaluation mode."""
@@ -120,7 +122,7 @@ class PerformanceModel(LightningModule):
         if frames % 4 != 1:
             raise ValueError(f"{frames} frames are not 1 + 4k; choose {frames - (frames - 1) % 4}")
         conditions = self.conditions(batch)
-        sampler = ClipSampler(self.prediction, self.coordinates, steps=steps, scales=scales)
+        sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales)
         stride = self.codec.stride_t
         clip = self.codec.encode_frames(batch.video_BTCHW[:, 0])[:, None]
         while (made := clip.shape[1]) < 1 + (frames - 1) // stride:

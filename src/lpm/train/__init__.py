@@ -6,6 +6,7 @@ from lpm.train.clips import PuppetClips
 from lpm.train.codec import CodecTraining, ExportCodec
 from lpm.train.data import PuppetData
 from lpm.train.measure import Report, measure
+from lpm.train.optimizer import MuonAdamW
 from lpm.train.pair_data import PairData
 from lpm.train.pairs import PairSettings, make_pairs
 from lpm.train.predict import BasePrediction, Requests, WriteVideos
@@ -20,6 +21,7 @@ __all__ = [
     "CodecTraining",
     "ExportCodec",
     "FrozenCopy",
+    "MuonAdamW",
     "PairData",
     "PairSettings",
     "PerformanceReport",

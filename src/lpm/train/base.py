@@ -1,9 +1,11 @@
 """Training of the Base model: flow matching on clips of conversation."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lpm.backbone.timing import latent_states
@@ -32,10 +34,10 @@ class BaseTraining(LightningModule):
         model: what is trained; its codec stays frozen.
         objective: the loss.
         dropout: how often each condition is hidden, for guidance.
-        learning_rate: peak of AdamW's learning rate.
+        learning_rate: peak of the learning rate.
         audio_rate: factor on the learning rate of everything that reads audio.
         warmup: steps until the peak.
-        weight_decay: of AdamW.
+        optimizer: makes the optimizer of parameter groups, such as ``lpm.train.MuonAdamW``; AdamW if None.
         start: checkpoint or weights folder whose model this training begins with; None begins afresh.
     """
 
@@ -47,14 +49,14 @@ class BaseTraining(LightningModule):
         learning_rate: float = 2e-3,
         audio_rate: float = 1.0,
         warmup: int = 100,
-        weight_decay: float = 0.01,
+        optimizer: OptimizerCallable | None = None,
         start: str | None = None,
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
         self.dropout = dropout or ConditionDropout()
         self.learning_rate, self.audio_rate = learning_rate, audio_rate
-        self.warmup, self.weight_decay = warmup, weight_decay
+        self.warmup, self.optimizer = warmup, optimizer or adamw
         self.start = start
 
     def on_fit_start(self) -> None:
@@ -91,21 +93,45 @@ class BaseTraining(LightningModule):
         )
 
     def configure_optimizers(self) -> dict:
-        groups = [
-            {"params": list(trainable(self, audio=False)), "lr": self.learning_rate},
-            {"params": list(trainable(self, audio=True)), "lr": self.learning_rate * self.audio_rate},
-        ]
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=self.weight_decay)
+        rates = {False: self.learning_rate, True: self.learning_rate * self.audio_rate}
+        optimizer = self.optimizer(parameter_groups(self, rates))
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_linear(step, self.warmup, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Return AdamW as flow models are usually trained."""
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.01)
+
+
 AUDIO_PARTS = (".speak.", ".listen.", ".cross.audio.")
+MATRIX_PARTS = (".blocks.", ".summarise.")
 
 
-def trainable(module: nn.Module, audio: bool) -> Iterator[nn.Parameter]:
-    """Yield the parameters that are trained and do, or do not, belong to the audio paths."""
+def parameter_groups(module: nn.Module, rates: dict[bool, float]) -> list[dict[str, Any]]:
+    """Return the trained parameters in groups with a learning rate; ``rates[True]`` is for what reads audio.
+
+    ``matrices`` marks the groups of weights of linear layers inside the blocks and the audio summaries; embeddings,
+    heads, gains and biases are in the others.
+    """
+    groups = []
+    for audio, rate in rates.items():
+        named = list(trainable(module, audio))
+        for matrices in (True, False):
+            found = [parameter for name, parameter in named if is_matrix(name, parameter) == matrices]
+            if found:
+                groups.append({"params": found, "lr": rate, "matrices": matrices})
+    return groups
+
+
+def is_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Tell whether a parameter is the weight of a linear layer inside the network."""
+    return parameter.ndim == 2 and name.endswith(".weight") and any(part in f".{name}" for part in MATRIX_PARTS)
+
+
+def trainable(module: nn.Module, audio: bool) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield names and parameters that are trained and do, or do not, belong to the audio paths."""
     for name, parameter in module.named_parameters():
         if parameter.requires_grad and any(part in f".{name}" for part in AUDIO_PARTS) == audio:
-            yield parameter
+            yield name, parameter

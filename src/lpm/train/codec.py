@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from lpm.codec import TinyCodec, save_codec
-from lpm.codec.loss import reconstruction_loss
+from lpm.codec.loss import moving_loss, reconstruction_loss
 from lpm.types import Batch
 
 
@@ -30,8 +30,8 @@ class CodecTraining(LightningModule):
     """Train a ``TinyCodec`` on ``Batch.video_BTCHW``.
 
     Noise of a random strength up to ``latent_noise`` (latents have unit deviation) is added between encoder and
-    decoder:
-    generated latents are never exact, and a decoder that has seen errors forgives them.
+    decoder, except to the first frame, which is never generated: generated latents are not exact, and a decoder that
+    has seen errors forgives them.
 
     Args:
         codec: the codec to train; None builds the default. ``lpm.codec.tiny_codec(trainable=True)`` goes on from the
@@ -42,6 +42,8 @@ class CodecTraining(LightningModule):
         start_batches: batches whose principal components the codec starts from; 0 starts from ``codec`` as it is.
         encoder: train both halves; False trains the decoder alone, and latents stay what they were.
         pace: weight of the squared error of temporal steps, see ``lpm.codec.loss.reconstruction_loss``.
+        moving: weight of the error of the moved first picture alone, see ``lpm.codec.loss.moving_loss``: painting would
+            else make up for a flow that has not been learnt yet.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class CodecTraining(LightningModule):
         start_batches: int = 16,
         encoder: bool = True,
         pace: float = 0.0,
+        moving: float = 1.0,
     ) -> None:
         super().__init__()
         self.codec = TinyCodec() if codec is None else codec
         self.learning_rate, self.warmup = learning_rate, warmup
         self.latent_noise, self.start_batches = latent_noise, start_batches
-        self.encoder, self.pace = encoder, pace
+        self.encoder, self.pace, self.moving = encoder, pace, moving
         self.codec.encoder.requires_grad_(encoder)
 
     def forward(self, video_BTCHW: Tensor) -> Tensor:
@@ -77,8 +80,10 @@ class CodecTraining(LightningModule):
         video = video_of(batch)
         latents = self.codec.encode(video)
         strength = self.latent_noise * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device)
-        output = self.codec.decode(latents + strength * torch.randn_like(latents))
-        loss = reconstruction_loss(output, video, pace=self.pace)
+        noise = strength * torch.randn_like(latents)
+        noise[:, 0] = 0
+        output, moved, _ = self.codec.decode_and_move(latents + noise, self.codec.init_decode_state(len(latents)))
+        loss = reconstruction_loss(output, video, pace=self.pace) + self.moving * moving_loss(moved, video)
         self.log("train/loss", loss, prog_bar=True)
         return {"loss": loss, "latents": latents.detach()}
 

@@ -14,7 +14,6 @@ from lpm.data import (
     Latents,
     MemoryClips,
     Pixels,
-    begin,
     begin_or_continue,
     draw_references,
     first_start,
@@ -83,7 +82,7 @@ class PuppetData(LightningDataModule):
             frames,
             [Pixels() if pixels else Latents()],
             references=draw,
-            beginning=begin if pixels else begin_or_continue,
+            beginning=begin_or_continue,
             history=history,
             lookahead=lookahead,
         )
