@@ -35,8 +35,8 @@ class Lists:
 
     def grid(self, times):
         y, x = (side // self.model.embed.patch for side in self.picture.shape[-2:])
-        t, y, x = torch.meshgrid(times[0], torch.arange(y), torch.arange(x), indexing="ij")
-        return torch.stack([t, y.to(t), x.to(t)], -1).reshape(1, -1, 3)
+        t, y, x = torch.meshgrid(*(x.to(times) for x in (times[0], torch.arange(y), torch.arange(x))), indexing="ij")
+        return torch.stack([t, y, x], -1).reshape(1, -1, 3)
 
     def read(self, conditions, frames):
         model = self.model
@@ -132,7 +132,7 @@ PATTERNS = {"all": lambda index: True, "none": lambda index: False, "some": lamb
 @pytest.mark.parametrize("sink, window, turn_once", [(0, 1, True), (1, 2, True), (1, 2, False), (2, 1, True)])
 def test_gradients_of_a_roll_out_equal_those_of_lists(sink, window, turn_once, recompute, kept):
     chunk = 2
-    model = causal(chunk, sink, window, recompute=recompute)
+    model = causal(chunk, sink, window, depth=2, recompute=recompute)
     noise, t, conditions = clip(1 + 6 * chunk, size=(2, 4))
     noise.requires_grad_()
     wanted = {"noise": noise, **dict(model.named_parameters())}

@@ -6,6 +6,7 @@ from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.masks import Place, block_mask, dense_mask, sees
+from lpm.backbone.memory import cache_bytes
 from lpm.backbone.positions import SegmentOffsets
 from lpm.backbone.pretrained import pretrained_dit, save_dit
 from lpm.backbone.sizes import lpm_1b, lpm_17b, puppet, puppet_small, wan, wan_1b, wan_14b
@@ -26,6 +27,7 @@ __all__ = [
     "TextContext",
     "WanShape",
     "block_mask",
+    "cache_bytes",
     "dense_mask",
     "from_wan",
     "latent_spans",

@@ -152,7 +152,7 @@ class CausalDiT(nn.Module):
             sink=self.sink,
             window=self.window,
             turns=Rotary(*(x.squeeze(1) for x in make_rotary(turns, self.head_width))),
-            still=[KeyValue(rotate(key, rotation), value) for key, value in made],
+            still=[KeyValue(rotate(key, rotation), value.contiguous()) for key, value in made],
             still_mask_BL=None if exists is None else exists[:, 0, 0],
             layers=[(stored or Exact).empty(pair, self.sink + self.window, self.chunk * tokens) for pair in made],
             count_B=torch.zeros(batch, dtype=torch.int64, device=picture_BCYX.device),

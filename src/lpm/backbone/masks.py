@@ -1,11 +1,12 @@
 """Chunk-wise causal attention: one function says who sees whom, in a dense mask and in FlexAttention's blocks."""
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 STILL = -1  # the chunk of what does not move: the first picture and the references
 
@@ -39,7 +40,7 @@ def sees(query: Place, key: Place, sink: int, window: int) -> Tensor:
 class MaskBuilder(Protocol):
     """Makes a mask that the attention back end takes: ``dense_mask`` for ``lpm.ops.sdpa``, ``block_mask`` for flex."""
 
-    def __call__(self, place: Place, exists_BL: Tensor | None, sink: int, window: int) -> Tensor:
+    def __call__(self, place: Place, exists_BL: Tensor | None, sink: int, window: int) -> Any:
         """Return the mask of a sequence; ``exists_BL`` is False on keys that nobody sees."""
         ...
 
@@ -51,8 +52,10 @@ def dense_mask(place: Place, exists_BL: Tensor | None, sink: int, window: int) -
     return seen if exists_BL is None else seen & exists_BL[:, None, None]
 
 
-def block_mask(place: Place, exists_BL: Tensor | None, sink: int, window: int) -> BlockMask:
+def block_mask(place: Place, exists_BL: Tensor | None, sink: int, window: int) -> "BlockMask":
     """Return FlexAttention's sparse mask of the same pattern, for ``attend=lpm.ops.flex`` on a GPU."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
     length = len(place.chunk_L)
 
     def allowed(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:

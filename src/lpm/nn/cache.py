@@ -137,12 +137,14 @@ class KVCache:
         def put(mine: Tensor, its: Tensor) -> Tensor:
             return mine.index_copy_(0, row_N, its) if self.in_place else mine.index_copy(0, row_N, its)
 
-        if self.still_mask_BL is not None or other.still_mask_BL is not None:
-            self.still_mask_BL = put(self._still_mask(), other._still_mask())
-        self.layers = [type(a)(*map(put, a.tensors, b.tensors)) for a, b in zip(self.layers, other.layers)]
-        self.still = [KeyValue(*map(put, a, b)) for a, b in zip(self.still, other.still)]
-        self.rows = {name: put(x, other.rows[name]) for name, x in self.rows.items()}
-        self.count_B = put(self.count_B, other.count_B)
+        with torch.set_grad_enabled(not self.in_place):
+            if self.still_mask_BL is not None or other.still_mask_BL is not None:
+                self.still_mask_BL = put(self._still_mask(), other._still_mask())
+            self.layers = [type(a)(*map(put, a.tensors, b.tensors)) for a, b in zip(self.layers, other.layers)]
+            self.still = [KeyValue(*map(put, a, b)) for a, b in zip(self.still, other.still)]
+            # out of place: the first picture may be the caller's own tensor
+            self.rows = {name: x.index_copy(0, row_N, other.rows[name]) for name, x in self.rows.items()}
+            self.count_B = self.count_B.index_copy(0, row_N, other.count_B)
         self.least = min(self.least, other.least)
         self._settle()
 

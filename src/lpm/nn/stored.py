@@ -114,9 +114,8 @@ def put_chunk(stored_BHSLK: Tensor, row_N: Tensor, slot_N: Tensor, new_NHLK: Ten
     even if the chunk was made without. A store written in place would answer for the chunk that it held before, and
     40 % of a roll-out's gradient would be wrong without a word.
     """
-    by_slot = stored_BHSLK.transpose(1, 2)
     if in_place:
-        by_slot.index_put_((row_N, slot_N), new_NHLK)
+        stored_BHSLK.transpose(1, 2).index_put_((row_N, slot_N), new_NHLK)
         return stored_BHSLK
     with torch.enable_grad():
-        return by_slot.index_put((row_N, slot_N), new_NHLK).transpose(1, 2)
+        return stored_BHSLK.transpose(1, 2).index_put((row_N, slot_N), new_NHLK).transpose(1, 2)

@@ -16,13 +16,13 @@ def sdpa(query_BHLK: Tensor, key_BHLK: Tensor, value_BHLK: Tensor, mask: Tensor 
 
 
 def flex(query_BHLK: Tensor, key_BHLK: Tensor, value_BHLK: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Attend with PyTorch's FlexAttention; compile the network to make it fast."""
+    """Attend with PyTorch's FlexAttention; compile the network to make it fast. A ``BlockMask`` skips what is hidden."""
     try:
-        from torch.nn.attention.flex_attention import flex_attention
+        from torch.nn.attention.flex_attention import BlockMask, flex_attention
     except ImportError as error:
         raise ImportError("flex attention needs a newer PyTorch: pip install 'torch>=2.6'") from error
-    if mask is None:
-        return flex_attention(query_BHLK, key_BHLK, value_BHLK)
+    if mask is None or isinstance(mask, BlockMask):
+        return flex_attention(query_BHLK, key_BHLK, value_BHLK, block_mask=mask)
     allowed = mask.expand(query_BHLK.shape[0], query_BHLK.shape[1], query_BHLK.shape[2], key_BHLK.shape[2])
 
     def hide(score: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
