@@ -14,6 +14,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "check"): ("lpm.data.puppets.command:check", "check shards against the schema"),
     ("data", "pairs"): ("lpm.train.pair_command:pairs", "make pairs of preference from seeds and scores"),
     ("generate",): ("lpm.train.generate:generate", "make a video from image, voice and text files"),
+    ("stream",): ("lpm.train.stream_command:stream", "make a video live, from files and pipes, chunk by chunk"),
     ("weights", "export"): ("lpm.train.checkpoint:export", "write a checkpoint's weights as a folder to share"),
     ("weights", "convert"): ("lpm.train.weights:convert", "bring Wan2.1's transformer into our layout"),
     ("weights", "info"): ("lpm.train.weights:info", "say what is in a file or folder of weights"),

@@ -4,6 +4,7 @@
 voices from files and pipes, and ``send`` or ``send_paced`` writes what comes out.
 """
 
+from lpm.stream.broadcast import broadcast
 from lpm.stream.chunks import Chunks
 from lpm.stream.clock import Clock, Playout, WallClock, send, send_paced
 from lpm.stream.control import Cue, CueList, CuePipe, Cues, open_cues, parse_cue
@@ -57,6 +58,7 @@ __all__ = [
     "Visual",
     "WallClock",
     "Work",
+    "broadcast",
     "check_output",
     "is_pipe",
     "memory",

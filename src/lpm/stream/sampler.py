@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import LightningModule
 from torch import nn
 
@@ -75,6 +76,7 @@ class StreamSampler(LightningModule):
     @torch.no_grad()
     def open(self, opening: Opening) -> Session:
         """Return a new stream: nothing has been heard, nothing been made."""
+        opening = move_data_to_device(opening, self.device)
         batch, references = len(opening.picture_B3HW), opening.references
         if references is not None:
             references = encode_references(self.model.codec.encode, references)
@@ -141,6 +143,10 @@ class StreamSampler(LightningModule):
     def predict_step(self, show: Show, batch_idx: int) -> Iterator[Clip]:
         """Perform a show, lazily: its chunks are made while somebody asks for them."""
         return perform(self, show)
+
+    def transfer_batch_to_device(self, batch: Show, device: torch.device, dataloader_idx: int) -> Show:
+        """Leave a show as it is: ``open`` moves its pictures."""
+        return batch
 
     def chunks(self, fps: float) -> Chunks:
         """Return the time of streams at a frame rate."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class Show:
         realtime: no chunk begins before the clock has reached the end of what it hears.
         clock: whose time the log and ``realtime`` follow.
         log: of what happens.
+        output: where it is written, see ``open_sink``; None where its clips are taken by hand.
+        log_file: where the log is written, if it is.
     """
 
     opening: Opening
@@ -38,6 +41,8 @@ class Show:
     realtime: bool = False
     clock: Clock = field(default_factory=WallClock)
     log: Log = field(default_factory=NoLog)
+    output: Path | None = None
+    log_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
 from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
+from lpm.train.stream import StreamRequest, StreamRequests, WriteStreams
 
 __all__ = [
     "BasePrediction",
@@ -33,7 +34,10 @@ __all__ = [
     "Report",
     "Request",
     "Requests",
+    "StreamRequest",
+    "StreamRequests",
     "StoreSpec",
+    "WriteStreams",
     "WriteVideos",
     "compare",
     "make_pairs",
