@@ -50,7 +50,9 @@ def test_a_chunk_is_counted_from_the_last_input_it_depends_on():
 
 def test_input_that_comes_early_or_belongs_to_later_chunks_does_not_count():
     events = log()
-    extra = event("audio_in", 2040, stream="listen", seq=1, pts=40_000, n=10)  # comes before chunk 1 starts, not its own
+    extra = event(
+        "audio_in", 2040, stream="listen", seq=1, pts=40_000, n=10
+    )  # comes before chunk 1 starts, not its own
     place = next(i for i, e in enumerate(events) if e["event"] == "chunk_start" and e["k"] == 1)
     events.insert(place, extra)
     assert chunk_latency(events).tolist() == pytest.approx([0.25, 0.25, 0.25])

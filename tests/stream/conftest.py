@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+
 from tiny_streaming import performer, sampler
 
 

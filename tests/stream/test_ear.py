@@ -38,7 +38,9 @@ def windows(audio, chunk, ears, fps=24.0):
     return torch.cat(found, dim=1)
 
 
-@pytest.mark.parametrize("encoder", [Windowed(), LogMelEncoder(4, 50.0, mels=8).double(), LogMelEncoder(4, 6.25, mels=8).double()])
+@pytest.mark.parametrize(
+    "encoder", [Windowed(), LogMelEncoder(4, 50.0, mels=8).double(), LogMelEncoder(4, 6.25, mels=8).double()]
+)
 @pytest.mark.parametrize("fps", [24.0, 25.0, 29.97])
 @torch.no_grad()
 def test_a_chunk_hears_what_it_would_hear_of_the_whole_stream(encoder, fps):

@@ -5,11 +5,11 @@ import threading
 
 import numpy as np
 import pytest
-from tiny_streaming import CHUNK, FPS, opening, sampler, stream
 
 from lpm.codec import to_uint8
 from lpm.metric import summarise
 from lpm.stream import Cue, CueList, EventLog, Show, broadcast, perform, send, send_paced
+from tiny_streaming import CHUNK, FPS, opening, sampler, stream
 
 
 class Clock:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_streaming import CHUNK, REFINE, offline, opening, refiner, sampler, stream
 
 from lpm.sample import FewSteps
 from lpm.stream import Guided, save_session
+from tiny_streaming import CHUNK, REFINE, offline, opening, refiner, sampler, stream
 
 EXACT = {"rtol": 0, "atol": 1e-9}
 CHUNKS = 8  # of a third of a second
@@ -141,7 +141,7 @@ def test_guidance_is_full_plus_scaled_differences(streamer, voices):
     work, cache = streamer.begin(session), session.visual.cache
     noisy, t = torch.randn(1, CHUNK, 8, 2, 2).double(), torch.full((1, CHUNK), 0.8).double()
     full, deaf, mute = (
-        streamer.backbone(noisy, t, replace(work.conditions, **{name: None for name in without}), cache=cache)
+        streamer.backbone(noisy, t, replace(work.conditions, **dict.fromkeys(without)), cache=cache)
         for without in ([], ["speak"], ["text"])
     )
     guided = Guided(streamer.backbone, {"speak": 3.0, "text": 0.5, "listen": 1.0})

@@ -35,7 +35,7 @@ def run(*words):
 
 
 def made(folder):
-    return sorted(set(os.listdir(folder)) - {"face.png", "voice.wav"})
+    return sorted({path.name for path in folder.iterdir()} - {"face.png", "voice.wav"})
 
 
 def test_a_voice_becomes_an_mp4_of_its_length_with_its_sound(folder, capsys):
@@ -157,7 +157,7 @@ def test_sound_that_goes_wrong_in_its_last_second_leaves_no_video(folder, capsys
 
 @pytest.mark.parametrize("realtime", [[], ["--realtime"]])
 def test_interrupting_keeps_what_was_made(folder, monkeypatch, realtime):
-    monkeypatch.setattr("lpm.stream.perform.memory", interrupt_after(3))
+    monkeypatch.setattr("lpm.stream.performance.memory", interrupt_after(3))
     assert run("out.mp4", "--seconds=30", *realtime) == 130
     assert len(read_video(folder / "out.mp4")[0]) >= 8
     assert made(folder) == ["out.mp4"]
@@ -179,7 +179,11 @@ def test_the_recipe_s_parts_write_all_requests(folder, model):
         StreamRequest("face.png", f"{i}.mp4", speak="voice.wav", seconds=1.0, log=f"{i}.jsonl") for i in range(2)
     ]
     trainer = Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[WriteStreams()]
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[WriteStreams()],
     )
     streamer = StreamSampler(model, steps=FewSteps((1.0,), 0.0), chunk=2)
     trainer.predict(streamer, datamodule=StreamRequests(requests, size=32), return_predictions=False)

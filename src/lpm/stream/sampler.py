@@ -14,7 +14,7 @@ from lpm.nn import Stored
 from lpm.sample import FewSteps, PerformanceModel, noise_levels, refiner_steps
 from lpm.stream.chunks import Chunks
 from lpm.stream.ear import Ear, Hearing, window_of
-from lpm.stream.perform import perform
+from lpm.stream.performance import perform
 from lpm.stream.piece import Piece
 from lpm.stream.pipeline import Pipeline
 from lpm.stream.session import Opening, Session, Steering, Visual, with_latents
@@ -105,7 +105,9 @@ class StreamSampler(LightningModule):
         """Return the next chunk's work, with everything that steers it; None while samples are missing."""
         if any(self.missing(session)):
             return None
-        heard = [hearing.hear(ear, session.chunk) if hearing and ear else None for hearing, ear in self._voices(session)]
+        heard = [
+            hearing.hear(ear, session.chunk) if hearing and ear else None for hearing, ear in self._voices(session)
+        ]
         if any(ear is not None and found is None for (_, ear), found in zip(self._voices(session), heard)):
             return None
         chunk = session.turn()

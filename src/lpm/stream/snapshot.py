@@ -32,7 +32,9 @@ def restore_session(state: dict[str, Any], decoding: Any, speak: Ear | None, lis
         picture_BCYX=visual["picture_BCYX"].clone(),
         references=None if visual["references"] is None else References(**unpack(visual["references"], {})),
         decoding=unpack(visual["decoding"], decoding),
-        **{name: None if visual[name] is None else KVCache.restore(visual[name]) for name in ("cache", "refiner_cache")},
+        **{
+            name: None if visual[name] is None else KVCache.restore(visual[name]) for name in ("cache", "refiner_cache")
+        },
     )
     return Session(
         visual=restored,

@@ -39,7 +39,11 @@ class Voice:
         samples = np.pad(taken, (0, count - len(taken)))
         if self.ear is not None:
             self.ear.push(torch.from_numpy(samples)[None])
-        self.sound_S, self.given, self.pieces = np.concatenate([self.sound_S, samples]), self.given + count, self.pieces + 1
+        self.sound_S, self.given, self.pieces = (
+            np.concatenate([self.sound_S, samples]),
+            self.given + count,
+            self.pieces + 1,
+        )
         return len(taken)
 
     def sound(self, count: int) -> np.ndarray:

@@ -38,7 +38,7 @@ def stream(
 
     Example:
         lpm stream portrait.png hello.mp4 --speak voice.wav
-        arecord -t raw -f S16_LE -r 16000 | lpm stream portrait.png - --listen - --realtime | ffplay -f rawvideo -pixel_format rgb24 -video_size 96x96 -framerate 24 -
+        lpm stream portrait.png frames.pipe --speak agent.pipe --listen microphone.pipe --realtime
 
     Args:
         image: first frame of the video; also the global reference unless one is given.
