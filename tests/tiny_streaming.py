@@ -36,8 +36,8 @@ def performer():
     return PerformanceModel(network(), codec, ByteText(8), speak, listen, PredictClean(), Residual(1.0)).double()
 
 
-def refiner():
-    return CausalDiT(network(seed=1), CHUNK, sink=1, window=2).double()
+def refiner(chunk=CHUNK):
+    return CausalDiT(network(seed=1), chunk, sink=1, window=2).double()
 
 
 def sampler(model, **settings):

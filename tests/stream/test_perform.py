@@ -72,7 +72,7 @@ def test_a_show_is_the_stream_of_its_voices_as_long_as_they_are(model, voices, s
     frames = math.ceil(len(voices[1]) / 16_000 * FPS)
     assert len(pictures) == frames
     assert len(sound) == round(frames / FPS * 16_000)
-    padded = [np.pad(samples, (0, 20_000)) for samples in voices]
+    padded = [np.pad(samples, (0, 80_000 - len(samples))) for samples in voices]
     expected = to_uint8(stream(streamer, streamer.open(opening()), padded))[:frames]
     np.testing.assert_array_equal(pictures, expected)
     np.testing.assert_allclose(sound, (padded[0] + padded[1])[: len(sound)].clip(-1, 1), atol=1e-7)

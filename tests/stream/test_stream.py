@@ -61,7 +61,7 @@ def test_two_streams_side_by_side_equal_two_alone(streamer, voices):
     said = [voices, voices[::-1]]
     alone = [stream(streamer, streamer.open(begin), pair) for begin, pair in zip(begins, said)]
     sessions, made = [streamer.open(begin) for begin in begins], [[], []]
-    for at in range(0, 50_000, 2_000):
+    for at in range(0, 53_000, 2_000):
         for session, pair, video in zip(sessions, said, made):
             for ear, samples in zip((session.speak, session.listen), pair):
                 ear.push(torch.from_numpy(samples[at : at + 2_000])[None])
@@ -178,13 +178,18 @@ def test_a_stream_waits_for_the_slower_voice(streamer, voices):
     assert [piece.chunk for piece in streamer.advance(session)] == [0]
 
 
-@pytest.mark.parametrize("fps, side", [(25.0, 16), (12.5, 24), (30.0, 16)])
+@pytest.mark.parametrize("fps, side", [(25.0, 16), (12.5, 32), (30.0, 16)])
 def test_other_frame_rates_and_sizes(streamer, voices, fps, side):
     begin = replace(opening(side=side), fps=fps)
     made = stream(streamer, streamer.open(begin), voices, range(500, 50_000, 5_000))
     chunks = (len(made) - 1) // (4 * CHUNK)
     assert chunks >= 3
     torch.testing.assert_close(made, offline(streamer, begin, voices, chunks), **EXACT)
+
+
+def test_generator_and_refiner_have_chunks_of_one_length(model):
+    with pytest.raises(ValueError, match="chunks of 2 latent frames, the refiner of 1"):
+        sampler(model, refiner=refiner(chunk=1))
 
 
 def tensors(session):
@@ -201,7 +206,7 @@ def tensors(session):
 
 
 def test_memory_stays_the_same(model):
-    streamer = sampler(model, refiner=refiner(), refine=FewSteps((0.5,), 0.0), steps=FewSteps((1.0,), 0.0), chunk=1)
+    streamer = sampler(model, refiner=refiner(chunk=1), refine=REFINE, steps=FewSteps((1.0,), 0.0), chunk=1)
     session = streamer.open(opening())
     sizes, memory = [], []
     for chunk in range(320):

@@ -1,6 +1,6 @@
 """Performing a show: voices in, chunk by chunk, clips out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 from typing import Protocol
 
@@ -59,8 +59,6 @@ class Performance:
         if self.over():
             return None
         needed = self._needed(self.session.chunk)
-        if self.show.realtime:
-            self.show.clock.wait_until(self.began + needed * SECOND // SAMPLE_RATE)
         self._listen([needed - voice.given for voice in self.voices])
         if self.over():  # the last samples were those of the chunk before
             return None
@@ -110,7 +108,11 @@ class Performance:
         heard = [hearing.last_sample(chunk) for hearing in self.sampler.hearings(self.fps) if hearing]
         return max(ceil(self.chunks.ends(chunk) * SAMPLE_RATE), *heard, 0)
 
-    def _listen(self, counts: Iterable[int]) -> None:
+    def _listen(self, counts: Sequence[int]) -> None:
+        """Pass on the next samples of each voice; in real time, when the last of them could have been spoken."""
+        if self.show.realtime:
+            end = max(voice.given + count for voice, count in zip(self.voices, counts))
+            self.show.clock.wait_until(self.began + end * SECOND // SAMPLE_RATE)
         for voice, count in zip(self.voices, counts):
             if count > 0:
                 facts = {"stream": voice.name, "seq": voice.pieces, "pts": voice.given}

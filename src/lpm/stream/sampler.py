@@ -26,7 +26,7 @@ from lpm.types import AudioEncoder, Conditions, TextFeatures
 
 
 class StreamSampler(LightningModule):
-    """Any number of streams on one set of weights; what a stream remembers is its ``Session``.
+    """Any number of streams on one set of weights, which it freezes; what a stream remembers is its ``Session``.
 
     >>> from lpm.sample import base_puppet
     >>> from lpm.stream import Opening
@@ -66,6 +66,11 @@ class StreamSampler(LightningModule):
         super().__init__()
         self.model, self.refiner, self.history = model, refiner, history
         self.backbone = causal(model.backbone, chunk, sink, window)
+        if refiner is not None and refiner.chunk != self.backbone.chunk:
+            raise ValueError(
+                f"the generator makes chunks of {self.backbone.chunk} latent frames, the refiner of {refiner.chunk}; "
+                "give both the same chunk"
+            )
         steps = steps or FewSteps(tuple(noise_levels(2, model.shift)[:-1]), history=0.0)
         stages: list[Stage] = [Generator(self.backbone, model.prediction, steps, stored)]
         if refiner is not None:

@@ -15,7 +15,7 @@ from lpm.stream.sources import is_pipe
 from lpm.types import SAMPLE_RATE
 
 STANDARD_OUTPUT = "-"
-GROWING = "frag_keyframe+empty_moov+default_base_moof"  # playable as it grows; the muxer keeps no index in memory
+GROWING = "frag_keyframe+delay_moov+default_base_moof"  # playable as it grows; the muxer keeps no index in memory
 
 
 class Sink(Protocol):
