@@ -5,14 +5,14 @@ voices from files and pipes, and ``send`` or ``send_paced`` writes what comes ou
 """
 
 from lpm.stream.chunks import Chunks
-from lpm.stream.clock import Clock, Playout, WallClock, send, send_paced
+from lpm.stream.clock import Clock, Playout, WallClock
 from lpm.stream.control import Cue, CueList, CuePipe, Cues, open_cues, parse_cue
 from lpm.stream.ear import Ear, Hearing, window_of
 from lpm.stream.events import EventLog, Log, NoLog, memory
 from lpm.stream.performance import perform
 from lpm.stream.piece import Piece
 from lpm.stream.pipeline import Pipeline
-from lpm.stream.recording import broadcast
+from lpm.stream.recording import broadcast, send, send_paced
 from lpm.stream.sampler import StreamSampler
 from lpm.stream.session import Opening, Session, Steering, Visual
 from lpm.stream.show import Clip, Show
