@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lpm.sample import FewSteps
-from lpm.stream import Guided, save_session
-from tiny_streaming import CHUNK, REFINE, offline, opening, refiner, sampler, stream
+from lpm.backbone import CausalDiT
+from lpm.sample import FewSteps, backbone_steps
+from lpm.stream import Guided, save_session, usual_steps
+from tiny_streaming import CHUNK, REFINE, offline, opening, performer, refiner, sampler, stream
 
 EXACT = {"rtol": 0, "atol": 1e-9}
 CHUNKS = 8  # of a third of a second
@@ -190,6 +191,16 @@ def test_other_frame_rates_and_sizes(streamer, voices, fps, side):
 def test_generator_and_refiner_have_chunks_of_one_length(model):
     with pytest.raises(ValueError, match="chunks of 2 latent frames, the refiner of 1"):
         sampler(model, refiner=refiner(chunk=1))
+
+
+def test_a_student_streams_as_it_was_distilled(model):
+    assert usual_steps(model).history == 0
+    student = performer()
+    student.backbone = CausalDiT(student.backbone, 3, 2, 1)
+    assert usual_steps(student) == backbone_steps(student.shift)
+    streamer = sampler(student, steps=None, chunk=6)
+    assert (streamer.backbone.chunk, streamer.backbone.sink, streamer.chunks(24.0).frames) == (3, 2, 12)
+    assert streamer.pipeline.stages[0].steps == backbone_steps(student.shift)
 
 
 def tensors(session):

@@ -13,7 +13,7 @@ from lpm.stream.performance import perform
 from lpm.stream.piece import Piece
 from lpm.stream.pipeline import Pipeline
 from lpm.stream.recording import broadcast, send, send_paced
-from lpm.stream.sampler import StreamSampler
+from lpm.stream.sampler import StreamSampler, usual_steps
 from lpm.stream.session import Opening, Session, Steering, Visual
 from lpm.stream.show import Clip, Show
 from lpm.stream.sinks import Mp4Sink, RawSink, Sink, check_output, open_sink
@@ -70,5 +70,6 @@ __all__ = [
     "save_session",
     "send",
     "send_paced",
+    "usual_steps",
     "window_of",
 ]

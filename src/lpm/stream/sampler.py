@@ -11,7 +11,7 @@ from torch import nn
 from lpm.backbone import CausalDiT, DiT
 from lpm.condition import encode_references
 from lpm.nn import Stored
-from lpm.sample import FewSteps, PerformanceModel, noise_levels, refiner_steps
+from lpm.sample import FewSteps, PerformanceModel, backbone_steps, noise_levels, refiner_steps
 from lpm.stream.chunks import Chunks
 from lpm.stream.ear import Ear, Hearing, window_of
 from lpm.stream.performance import perform
@@ -40,8 +40,8 @@ class StreamSampler(LightningModule):
     Args:
         model: weights of a Base model, or of a student whose backbone is a ``CausalDiT``.
         refiner: the second network, if there is one.
-        steps: how the generator makes a chunk; 2 evaluations and a clean history if None.
-        refine: how the refiner does; ``lpm.sample.refiner_steps()`` if None.
+        steps: how the generator makes a chunk; ``usual_steps`` if None.
+        refine: how the refiner does; ``lpm.sample.refiner_steps`` if None.
         chunk: latent frames in a chunk; a ``CausalDiT`` keeps its own, as it does ``sink`` and ``window``.
         sink: chunks at the beginning that are never forgotten.
         window: last chunks that are remembered.
@@ -71,10 +71,9 @@ class StreamSampler(LightningModule):
                 f"the generator makes chunks of {self.backbone.chunk} latent frames, the refiner of {refiner.chunk}; "
                 "give both the same chunk"
             )
-        steps = steps or FewSteps(tuple(noise_levels(2, model.shift)[:-1]), history=0.0)
-        stages: list[Stage] = [Generator(self.backbone, model.prediction, steps, stored)]
+        stages: list[Stage] = [Generator(self.backbone, model.prediction, steps or usual_steps(model), stored)]
         if refiner is not None:
-            stages.append(Refiner(refiner, model.prediction, refine or refiner_steps(), stored))
+            stages.append(Refiner(refiner, model.prediction, refine or refiner_steps(model.shift), stored))
         self.pipeline = Pipeline([*stages, Decoder(model.codec, model.coordinates)], staggered)
         self.requires_grad_(False).eval()
 
@@ -175,6 +174,15 @@ class StreamSampler(LightningModule):
 
     def _voices(self, session: Session) -> list[tuple[Hearing | None, Ear | None]]:
         return list(zip(self.hearings(session.fps), (session.speak, session.listen)))
+
+
+def usual_steps(model: PerformanceModel) -> FewSteps:
+    """Return how weights make a chunk: a student as it was distilled; Base weights in 2 evaluations, from a clean
+    history.
+    """
+    if isinstance(model.backbone, CausalDiT):
+        return backbone_steps(model.shift)
+    return FewSteps(tuple(noise_levels(2, model.shift)[:-1]), history=0.0)
 
 
 def causal(network: nn.Module, chunk: int, sink: int, window: int) -> CausalDiT:

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from lpm.backbone import CausalDiT
-from lpm.sample import FewSteps, base_puppet, noise_levels
-from lpm.stream import StreamSampler, broadcast
+from lpm.sample import FewSteps, PerformanceModel, base_puppet, noise_levels
+from lpm.stream import StreamSampler, broadcast, usual_steps
 from lpm.train.checkpoint import load_model
 from lpm.train.stream import StreamRequest, to_show
 
@@ -26,8 +26,8 @@ def stream(
     control: Path | None = None,
     size: int = 96,
     fps: float = 24.0,
-    steps: int = 2,
-    history: float = 0.0,
+    steps: int | None = None,
+    history: float | None = None,
     chunk: int = 6,
     guidance: dict[str, float] | None = None,
     seed: int = 0,
@@ -55,9 +55,9 @@ def stream(
         control: JSON lines in a file or a named pipe, such as {"at": 2, "text": "she smiles"} or {"interrupt": true}.
         size: height and width of the video, divisible by 16.
         fps: frames a second.
-        steps: evaluations of the network for a chunk.
-        history: noise level at which chunks are remembered; 0 is clean.
-        chunk: latent frames in a chunk, 4 video frames each; 6 are a second.
+        steps: evaluations of the network for a chunk; as weights were distilled, 2 for Base weights, if not given.
+        history: noise level at which chunks are remembered, 0 is clean; as weights were distilled if not given.
+        chunk: latent frames in a chunk, 4 video frames each; 6 are a second. Distilled weights keep their own.
         guidance: scale by stream, such as {speak: 1.5}.
         seed: of the noise.
     """
@@ -69,11 +69,18 @@ def stream(
         fps,
     )
     performer = base_puppet() if model is None else load_model(model)
-    levels = FewSteps(tuple(noise_levels(steps, performer.shift)[:-1]), history)
-    sampler = StreamSampler(performer, None if refiner is None else load_refiner(refiner), levels, chunk=chunk)
+    second = None if refiner is None else load_refiner(refiner)
+    sampler = StreamSampler(performer, second, pick_steps(performer, steps, history), chunk=chunk)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends a live stream wants what was written
     frames = broadcast(sampler.predict_step(show, 0), show, ahead=sampler.chunks(fps).frames)
     print(f"wrote {output}: {frames} frames, {frames / fps:.2f} s", file=sys.stderr)
+
+
+def pick_steps(model: PerformanceModel, steps: int | None, history: float | None) -> FewSteps:
+    """Return the usual steps of the weights, but for what was asked for."""
+    usual = usual_steps(model)
+    levels = usual.levels if steps is None else tuple(noise_levels(steps, model.shift)[:-1])
+    return FewSteps(levels, usual.history if history is None else history)
 
 
 def load_refiner(source: Path) -> CausalDiT:
