@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_streams import FPS, at, causal, clip, dit, row, stream, together
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lpm.backbone import CausalDiT, block_mask, puppet_small
 from lpm.nn import EightBit, KVCache
 from lpm.ops import flex
 from lpm.types import Conditions
+from tiny_streams import FPS, at, causal, clip, dit, row, stream, together
 
 EXACT = {"rtol": 0, "atol": 1e-9}
 
@@ -50,7 +50,9 @@ def test_a_stream_with_its_own_history_equals_teacher_forcing():
     whole = model.forward_clip(latents, t, conditions, FPS, history, t_history)
     torch.testing.assert_close(streamed, whole[:, 1:], **EXACT)
     assert not torch.allclose(whole, model(latents, t, conditions, FPS))
-    torch.testing.assert_close(model.forward_clip(latents, t, conditions, FPS, latents, t), model(latents, t, conditions, FPS))
+    torch.testing.assert_close(
+        model.forward_clip(latents, t, conditions, FPS, latents, t), model(latents, t, conditions, FPS)
+    )
 
 
 @torch.no_grad()
@@ -60,7 +62,9 @@ def test_the_beginning_of_a_chunk_can_be_predicted_alone():
     cache = begin(model, latents, conditions)
     stream(model, latents[:, :4], t[:, :4], conditions, cache)
     torch.testing.assert_close(
-        model(latents[:, 4:], t[:, 4:], at(conditions, 1, 3), cache=cache), model(latents, t, conditions, FPS)[:, 4:], **EXACT
+        model(latents[:, 4:], t[:, 4:], at(conditions, 1, 3), cache=cache),
+        model(latents, t, conditions, FPS)[:, 4:],
+        **EXACT,
     )
 
 
@@ -123,7 +127,7 @@ def contents(cache):
 def test_reading_never_writes():
     model = causal()
     latents, t, conditions = clip(9)
-    cache = begin(model, latents, conditions)
+    cache = begin(model, latents, conditions, turn_once=True)
     stream(model, latents, t, conditions, cache)
     before, places = [x.clone() for x in contents(cache)], [x.data_ptr() for x in cache.layers[0].tensors]
     first = model(latents[:, 1:3], t[:, 1:3], conditions, cache=cache)
@@ -176,7 +180,7 @@ def test_two_streams_in_one_batch_at_different_times_equal_two_alone(late):
     model, chunks = causal(sink=1, window=2), 8
     latents, t, conditions = clip(1 + 2 * chunks)
     alone = model(latents, t, conditions, FPS)[:, 1:].unflatten(1, (chunks, 2))
-    cache = begin(model, latents, conditions)
+    cache = begin(model, latents, conditions, turn_once=late == 1)
     stream(model, latents[:, : 1 + 2 * late], t[:, : 1 + 2 * late], conditions, cache)
     cache.put(torch.tensor([1]), begin(model, latents[1:], row(conditions, 1)))  # row 1 starts anew, row 0 goes on
     by_chunk, t_by_chunk = (x[:, 1:].unflatten(1, (chunks, 2)) for x in (latents, t))
@@ -210,7 +214,7 @@ def test_two_streams_on_one_model_do_not_disturb_each_other():
 def test_a_saved_stream_goes_on_as_if_nothing_had_happened(stored, tmp_path):
     model = causal()
     latents, t, conditions = clip(13)
-    cache = begin(model, latents, conditions, stored=stored)
+    cache = begin(model, latents, conditions, stored=stored, turn_once=stored is None)
     stream(model, latents, t, conditions, cache)
     snapshot = cache.state_dict()
     torch.save(snapshot, tmp_path / "stream.pt")

@@ -6,12 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from tiny_streams import FPS, STRIDE, at, causal, clip
 
 from lpm.backbone.context import read_conditions
-from lpm.backbone.segments import join_times, join_tokens, reference_segment
+from lpm.backbone.segments import reference_segment
 from lpm.ops import add_gated, make_rotary, modulate, rotate
-from lpm.types import Conditions
+from tiny_streams import FPS, at, causal, clip, stream
 
 
 class Lists:
@@ -23,7 +22,9 @@ class Lists:
         self.first = model.embed.images(picture[:, None])
         references = reference_segment(model.embed, model.offsets, conditions)
         times, tokens = torch.zeros(1, 1, dtype=picture.dtype), self.first.shape[2]
-        self.mask = F.pad(references.mask_BF.repeat_interleave(references.tokens_BFLD.shape[2], 1), (tokens, 0), value=True)
+        self.mask = F.pad(
+            references.mask_BF.repeat_interleave(references.tokens_BFLD.shape[2], 1), (tokens, 0), value=True
+        )
         self.positions = torch.cat([self.grid(times), references.positions_BN3[:1]], 1)
         levels = torch.cat([picture.new_zeros(len(picture), 1), references.t_BF], 1)
         x = torch.cat([self.first.flatten(1, 2), references.tokens_BFLD.flatten(1, 2)], 1)
@@ -56,7 +57,8 @@ class Lists:
         layer, normed = block.attention, modulate(x, six[:, :, 0], six[:, :, 1])
         query, key, value = layer.qkv(normed).chunk(3, -1)
         query, key, value = (
-            rearrange(y, "b l (h k) -> b h l k", h=layer.heads) for y in (layer.norm_query(query), layer.norm_key(key), value)
+            rearrange(y, "b l (h k) -> b h l k", h=layer.heads)
+            for y in (layer.norm_query(query), layer.norm_key(key), value)
         )
         width = key.shape[-1]
         keys = [rotate(k, make_rotary(self.positions, width)) for k, _ in still]
@@ -117,7 +119,9 @@ def roll_out(state, chunk, inputs, kept):
         part = slice(1 + index * chunk, 1 + (index + 1) * chunk)
         heard = at(conditions, index, chunk)
         clean = state(noise[:, part], t[:, part], heard)
-        total = total + (clean * torch.linspace(-1, 1, clean.numel(), dtype=clean.dtype).view_as(clean)).sum() / (1 + index)
+        total = total + (clean * torch.linspace(-1, 1, clean.numel(), dtype=clean.dtype).view_as(clean)).sum() / (
+            1 + index
+        )
         history = 0.8 * clean + 0.2 * noise[:, part].flip(1)
         with torch.set_grad_enabled(kept(index)):
             state.extend(history if kept(index) else history.detach(), 0.2 * torch.ones_like(t[:, part]), heard)
@@ -190,8 +194,22 @@ def test_gradient_reaches_every_parameter(anchor, way):
     hidden = {stream: torch.tensor([True, False]) for stream in ("text", "speak", "listen")}
     conditions = replace(conditions, keep=hidden)
     if way == "roll-out":
-        roll_out(Cached(model, latents[:, 0], conditions, True), 2, (latents, t, conditions), PATTERNS["all"]).backward()
+        roll_out(
+            Cached(model, latents[:, 0], conditions, True), 2, (latents, t, conditions), PATTERNS["all"]
+        ).backward()
     else:
         history = (latents.flip(1), t) if way == "teacher forcing" else (None, None)
         model.forward_clip(latents, t, conditions, FPS, *history).square().sum().backward()
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.abs().sum() > 0] == []
+
+
+def test_a_copy_of_a_served_stream_can_be_trained_through():
+    model = causal()
+    latents, t, conditions = clip(9)
+    with torch.no_grad():
+        cache = model.init_cache(latents[:, 0], conditions, FPS)
+        stream(model, latents, t, conditions, cache)
+    copy = cache.take(torch.arange(2))
+    stream(model, latents, t, conditions, copy).square().sum().backward()
+    assert model.blocks[0].attention.qkv.weight.grad.abs().sum() > 0
+    assert cache.count_B.tolist() == [4, 4] and copy.count_B.tolist() == [8, 8]

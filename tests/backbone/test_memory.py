@@ -1,10 +1,10 @@
 import pytest
 import torch
-from tiny_streams import FPS, causal, clip
 
 from lpm.backbone import CausalDiT, cache_bytes, lpm_17b
 from lpm.nn import EightBit
 from lpm.types import Conditions
+from tiny_streams import FPS, causal, clip
 
 
 def size(tensors):
@@ -30,11 +30,11 @@ def test_keys_and_values_take_what_was_predicted(eight_bit, turn_once, reference
 def test_the_paper_s_network_at_480p():
     with torch.device("meta"):
         model = CausalDiT(lpm_17b())
-        cache = model.init_cache(torch.empty(1, 16, 60, 104), Conditions(), FPS, turn_once=False)
+        cache = model.init_cache(torch.empty(1, 16, 60, 104), Conditions(), FPS)
     chunk = 2 * 40 * 6 * 1560 * 5120  # keys and values of 40 blocks, 6 latent frames of 1560 tokens, width 5120
     still = 2 * 40 * 1560 * 5120
-    predicted = cache_bytes(model, 60, 104, turn_once=False)
+    predicted = cache_bytes(model, 60, 104)
     assert predicted == 2 * (5 * chunk + still)
     assert 7.6e9 < 2 * chunk < 7.7e9
     assert 1 < cache.bytes / (2 * predicted) < 1.01  # float32 there
-    assert cache_bytes(model, 60, 104, eight_bit=True, turn_once=False) < 0.53 * predicted
+    assert cache_bytes(model, 60, 104, eight_bit=True) < 0.53 * predicted

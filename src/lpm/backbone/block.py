@@ -60,8 +60,8 @@ class Block(nn.Module):
     ) -> tuple[Tensor, KeyValue]:
         """Return tokens (B, L, D), and the keys and values of self-attention that they had on the way.
 
-        ``view`` says what the tokens look at. The first ``video`` tokens are video and read text and audio, the rest are
-        references.
+        ``view`` says what the tokens look at. The first ``video`` tokens are video and read text and audio, the others
+        are references.
         """
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (self.modulation + time_BS6D).unbind(dim=2)
         attended, made = self.attention(modulate(x_BLD, shift_1, scale_1), view)

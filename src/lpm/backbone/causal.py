@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import repeat
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lpm.backbone.block import Block
 from lpm.backbone.clip import chunk_turns, clip_view, lay_out
 from lpm.backbone.context import Heard, read_conditions
 from lpm.backbone.dit import DiT
@@ -118,7 +120,7 @@ class CausalDiT(nn.Module):
         conditions: Conditions,
         fps: float,
         stored: type[Stored] | None = None,
-        turn_once: bool = True,
+        turn_once: bool = False,
     ) -> KVCache:
         """Return the state of new streams, one per row, with the pictures encoded.
 
@@ -131,7 +133,7 @@ class CausalDiT(nn.Module):
             conditions: their references are the session's; time counts from the first frame.
             fps: video frames a second.
             stored: how chunks are kept; ``lpm.nn.Exact`` if None, ``lpm.nn.EightBit`` for half the memory.
-            turn_once: keep keys after RoPE, too: faster, for half as much memory again (exact storage).
+            turn_once: keep keys after RoPE, too: a few per cent faster, for half as much memory again.
         """
         batch, first_B1CYX = picture_BCYX.shape[0], picture_BCYX[:, None]
         text, heard = self._read(conditions, batch, 1, fps)
@@ -181,12 +183,12 @@ class CausalDiT(nn.Module):
         text, heard = self._read(conditions, noisy_BTCYX.shape[0], frames.clip, fps)
         heard = pick(heard, frames.time_F)
         latents = frames.latents_BFCYX
-        segments = [video_segment(self.embed(latents), frames.time_F.to(fine(latents)), frames.t_BF, self.embed, latents)]
+        segments = [
+            video_segment(self.embed(latents), frames.time_F.to(fine(latents)), frames.t_BF, self.embed, latents)
+        ]
         if conditions.references is not None:
             segments.append(reference_segment(self.embed, self.offsets, conditions))
-        view = clip_view(
-            segments, frames, self.head_width, self.chunk, self.sink, self.window, self.mask
-        )
+        view = clip_view(segments, frames, self.head_width, self.chunk, self.sink, self.window, self.mask)
         x_BLD, time_BS6D = join_tokens(segments)[0], self._levels(join_times(segments))
         by_frame = (len(frames.time_F), segments[0].tokens_BFLD.shape[2])
         for i in range(len(self.blocks)):
@@ -203,13 +205,13 @@ class CausalDiT(nn.Module):
         picture_BCYX = cache.rows["picture"]
         if (batch, *latents_BTCYX.shape[2:]) != tuple(picture_BCYX.shape) or not 1 <= frames <= self.chunk:
             raise ValueError(
-                f"latents of {tuple(latents_BTCYX.shape)} do not continue a first frame of {tuple(picture_BCYX.shape)}; "
+                f"latents of {tuple(latents_BTCYX.shape)} cannot follow a first frame of {tuple(picture_BCYX.shape)}; "
                 f"give 1 to {self.chunk} latent frames of its size"
             )
         if cache.in_place and torch.is_grad_enabled():
             raise ValueError(
                 "the cache is written in place, which would corrupt gradients; run under torch.no_grad(), or make the "
-                "cache while gradients are on"
+                "cache, or take a copy of it, while gradients are on"
             )
         text, heard = self._read(chunk_time(conditions, self.stride_t / cache.fps), batch, frames, cache.fps)
         tokens_BFLD = self.embed.later(latents_BTCYX, cache.rows["first"])
@@ -239,7 +241,7 @@ class CausalDiT(nn.Module):
         for i, view in zip(range(last), views):
             x_BLD, made = self._block(i, x_BLD, time_BS6D, view, video, text, heard)
             yield made
-        yield self.blocks[last].key_value(x_BLD, time_BS6D)
+        yield cast(Block, self.blocks[last]).key_value(x_BLD, time_BS6D)
 
 
 def chunk_time(conditions: Conditions, seconds: float) -> Conditions:

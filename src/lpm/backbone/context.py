@@ -134,8 +134,8 @@ def read_conditions(
 ) -> tuple[TextFeatures, Heard]:
     """Return what cross-attention reads in ``frames`` latent frames, of which frame 0 is one video frame."""
     keep = conditions.keep
-    voice = speak and speak(conditions.speak, batch, frames, fps, keep.get("speak"))
-    partner = listen and listen(conditions.listen, batch, frames, fps, keep.get("listen"))
+    voice = None if speak is None else speak(conditions.speak, batch, frames, fps, keep.get("speak"))
+    partner = None if listen is None else listen(conditions.listen, batch, frames, fps, keep.get("listen"))
     return text(conditions.text, batch, keep.get("text")), (voice, partner)
 
 

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ def cache_bytes(
     batch: int = 1,
     dtype: torch.dtype = torch.bfloat16,
     eight_bit: bool = False,
-    turn_once: bool = True,
+    turn_once: bool = False,
 ) -> int:
     """Return the bytes of keys and values of ``batch`` streams; tables and masks add about 1 % at large sizes.
 

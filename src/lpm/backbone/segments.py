@@ -33,9 +33,7 @@ def fine(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def video_segment(
-    tokens_BFLD: Tensor, times_F: Tensor, t_BF: Tensor, embed: PatchEmbed, like_BTCYX: Tensor
-) -> Segment:
+def video_segment(tokens_BFLD: Tensor, times_F: Tensor, t_BF: Tensor, embed: PatchEmbed, like_BTCYX: Tensor) -> Segment:
     """Give embedded video frames their time positions ``times_F`` and noise levels; they have the size of ``like``."""
     positions = picture_grid(times_F[None], embed, like_BTCYX)
     return Segment(tokens_BFLD, positions, t_BF.to(times_F.dtype))

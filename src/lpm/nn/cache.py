@@ -13,7 +13,7 @@ from lpm.nn.view import KeyValue, Past
 from lpm.ops import Rotary, rotate
 
 
-@dataclass
+@dataclass(eq=False)
 class KVCache:
     """Keys and values of a batch of streams, each at its own time.
 
@@ -116,14 +116,17 @@ class KVCache:
         return torch.cat([first, torch.where(recent >= self.sink, recent, -1)], dim=1)
 
     def take(self, row_N: Tensor) -> "KVCache":
-        """Return a cache with copies of the given rows; a row may be given twice."""
+        """Return a cache with copies of the given rows; a row may be given twice.
+
+        Taken while gradients are on, it can be trained through, whatever it comes from.
+        """
         mask = None if self.still_mask_BL is None else self.still_mask_BL[row_N]
         layers = [type(layer)(*(x[row_N] for x in layer.tensors)) for layer in self.layers]
         still = [KeyValue(key[row_N], value[row_N]) for key, value in self.still]
         rows = {name: x[row_N] for name, x in self.rows.items()}
         return KVCache(
             self.sink, self.window, self.turns, still, mask, layers, self.count_B[row_N], rows, self.fps,
-            self.in_place, self.turn_once, self.least,
+            not torch.is_grad_enabled(), self.turn_once, self.least,
         )  # fmt: skip
 
     def put(self, row_N: Tensor, other: "KVCache") -> None:
@@ -205,13 +208,14 @@ class KVCache:
         return torch.ones(self.batch, key.shape[2], dtype=torch.bool, device=key.device)
 
     def _check_alike(self, other: "KVCache") -> None:
-        mine, its = (
-            (x.sink, x.window, x.fps, len(x.layers), type(x.layers[0]).__name__)
-            + tuple(tuple(t.shape[1:]) for t in (*x.layers[0].tensors, *x.still[0], *x.rows.values()))
-            for x in (self, other)
-        )
+        mine, its = self._likeness(), other._likeness()
         if mine != its:
             raise ValueError(f"a cache of {its} cannot enter one of {mine}; make both with equal arguments")
+
+    def _likeness(self) -> dict[str, object]:
+        sizes = [tuple(x.shape[1:]) for x in (*self.layers[0].tensors, *self.still[0], *self.rows.values())]
+        kind = {"storage": type(self.layers[0]).__name__, "layers": len(self.layers), "sizes": sizes}
+        return {"sink": self.sink, "window": self.window, "fps": self.fps, **kind}
 
 
 def copies(tensors: tuple[Tensor, ...] | list[Tensor]) -> list[Tensor]:

@@ -16,7 +16,7 @@ def sdpa(query_BHLK: Tensor, key_BHLK: Tensor, value_BHLK: Tensor, mask: Tensor 
 
 
 def flex(query_BHLK: Tensor, key_BHLK: Tensor, value_BHLK: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Attend with PyTorch's FlexAttention; compile the network to make it fast. A ``BlockMask`` skips what is hidden."""
+    """Attend with PyTorch's FlexAttention; compile the network to make it fast. A ``BlockMask`` will do for a mask."""
     try:
         from torch.nn.attention.flex_attention import BlockMask, flex_attention
     except ImportError as error:
