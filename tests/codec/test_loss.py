@@ -1,6 +1,6 @@
 import torch
 
-from lpm.codec.loss import importance, reconstruction_loss
+from lpm.codec.loss import importance, moving_loss, reconstruction_loss
 
 
 def blinking_square() -> torch.Tensor:
@@ -53,3 +53,13 @@ def test_the_frame_that_moves_weighs_more_than_those_that_rest():
     weight = importance(video)[0, :, 0, 8, 8]
     assert weight.argmax() == 4
     assert weight[4] > 3 * weight[0]
+
+
+def test_a_moved_picture_costs_more_the_farther_it_is_off():
+    """Flat error alone is the same for every shift of a thin line; the averaged one is not."""
+    video = torch.zeros(1, 2, 3, 32, 32)
+    video[..., 13] = 1.0
+    near, far = video.roll(2, dims=-1), video.roll(10, dims=-1)
+    assert moving_loss(video, video) == 0
+    assert (near - video).abs().mean() == (far - video).abs().mean()
+    assert moving_loss(near, video) < 0.8 * moving_loss(far, video)
