@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch, model):
 
 
 def run(*words):
-    return main(["stream", "face.png", *words, "--size=32", "--steps=1", "--chunk=2"])
+    return main(["stream", "face.png", "--size=32", "--steps=1", "--chunk=2", *words])
 
 
 def made(folder):

@@ -60,10 +60,13 @@ def to_show(request: StreamRequest, size: int, fps: float) -> Show:
         scales=request.guidance,
         seed=request.seed,
     )
-    cues = open_cues(request.control)
-    speak, listen = (path and open_source(path, wait=not request.realtime) for path in (request.speak, request.listen))
+    control, log, *voices = (
+        None if path is None else Path(path) for path in (request.control, request.log, request.speak, request.listen)
+    )
+    cues = open_cues(control)
+    speak, listen = (voice and open_source(voice, wait=not request.realtime) for voice in voices)
     show = Show(opening, speak, listen, request.seconds, cues, request.realtime)
-    show.output, show.log_file = Path(request.output), request.log
+    show.output, show.log_file = Path(request.output), log
     return show
 
 
