@@ -126,7 +126,10 @@ class StreamSampler(LightningModule):
 
     @torch.no_grad()
     def advance(self, session: Session) -> Iterator[Piece]:
-        """Yield the chunks whose voices have come in; each is made when it is asked for, none ahead."""
+        """Yield the chunks whose voices have come in; each is made when it is asked for, none ahead.
+
+        A network that hears nothing has always heard enough: take as many as you want.
+        """
         while (work := self.begin(session)) is not None:
             piece = self.make(work, session)
             if piece is not None:
