@@ -12,6 +12,7 @@ from lpm.sample.pretrained import load_weights, own_weights
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 FILES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
+PREDICT = {"predict.yaml", "stream.yaml"}
 NEED_WEIGHTS = {"overlay/1b.yaml"}  # built, trained and more in train/test_real_weights.py
 
 
@@ -27,7 +28,7 @@ def build(name: str, folder: Path) -> LPMCLI:
 
 @pytest.mark.parametrize("name", FILES)
 def test_recipe_parses(name, capsys):
-    job = "predict" if name == "predict.yaml" else "fit"
+    job = "predict" if name in PREDICT else "fit"
     assert main([job, *words(name), "--print_config"]) == 0
     assert "class_path" in capsys.readouterr().out
 

@@ -15,6 +15,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "pairs"): ("lpm.train.pair_command:pairs", "make pairs of preference from seeds and scores"),
     ("data", "trajectories"): ("lpm.train.trajectory_command:trajectories", "let a teacher perform, to distil from"),
     ("generate",): ("lpm.train.generate:generate", "make a video from image, voice and text files"),
+    ("stream",): ("lpm.train.stream_command:stream", "make a video live, from files and pipes, chunk by chunk"),
     ("weights", "export"): ("lpm.train.export:export", "write a checkpoint's weights as a folder to share"),
     ("weights", "push"): ("lpm.train.export:push", "upload a folder of weights to the Hugging Face Hub"),
     ("weights", "convert"): ("lpm.train.weights:convert", "bring Wan2.1's transformer into our layout"),

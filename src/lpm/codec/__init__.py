@@ -1,5 +1,6 @@
 """Video <-> latent: causal codecs that satisfy ``lpm.types.Codec``."""
 
+from lpm.codec.pixels import to_pixels, to_uint8
 from lpm.codec.pretrained import load_codec, save_codec, tiny_codec
 from lpm.codec.tiny import DecodeState, EncodeState, TinyCodec
 from lpm.codec.wan import WanCodec, WanState
@@ -14,5 +15,7 @@ __all__ = [
     "load_codec",
     "save_codec",
     "tiny_codec",
+    "to_pixels",
+    "to_uint8",
     "wan_codec",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from lpm.data.audio import check_samples, from_int16, read_audio, to_int16, wav_bytes
+    from lpm.data.audio import check_samples, from_int16, iterate_audio, read_audio, to_int16, wav_bytes
     from lpm.data.batch import collate
     from lpm.data.dataset import ClipDataset, gather_states, loader
     from lpm.data.listening import ListenerEmphasis, Traits, class_weights, listener_traits
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "audio": ["check_samples", "from_int16", "read_audio", "to_int16", "wav_bytes"],
+        "audio": ["check_samples", "from_int16", "iterate_audio", "read_audio", "to_int16", "wav_bytes"],
         "batch": ["collate"],
         "dataset": ["ClipDataset", "gather_states", "loader"],
         "listening": ["ListenerEmphasis", "Traits", "class_weights", "listener_traits"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import wave
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,19 @@ def read_audio(source: Path | str | bytes) -> np.ndarray:
     if not len(samples):
         raise ValueError(f"{name_of(source)} is empty: it holds no audio sample; record or export it again")
     return check_samples(samples, name_of(source))
+
+
+def iterate_audio(source: Path | str | bytes) -> Iterator[np.ndarray]:
+    """Yield what ``read_audio`` returns of a file without pictures, in pieces, as they are decoded.
+
+    Raises:
+        ValueError: as in ``read_audio``, when the fault is reached.
+    """
+    with open_media(source) as container:
+        if not container.streams.audio:
+            raise ValueError(f"{name_of(source)} has no audio stream; give a file that holds sound")
+        for piece in _to_our_rate(container.decode(container.streams.audio[0])):
+            yield check_samples(piece, name_of(source))
 
 
 def check_samples(samples: np.ndarray, name: str = "audio") -> np.ndarray:
@@ -91,19 +106,24 @@ def _plain_wav(data: bytes) -> np.ndarray | None:
 
 
 def _decode(container: Any, stream: Any) -> tuple[float, list[np.ndarray]]:
-    """Return the time in seconds of the first sample and the 16 kHz pieces.
+    """Return the time in seconds of the first sample and the 16 kHz pieces."""
+    frames = container.decode(stream)
+    head = list(islice(frames, 1))
+    first = float(head[0].pts * head[0].time_base) if head and head[0].pts is not None else 0.0
+    return first, list(_to_our_rate(chain(head, frames)))
+
+
+def _to_our_rate(frames: Iterable[Any]) -> Iterator[np.ndarray]:
+    """Yield 16 kHz mono pieces of decoded frames.
 
     The mean over channels is taken before the resampler, whose own mono mix scales a channel by 1/sqrt(2).
     """
     to_float = av.AudioResampler(format="fltp")
     to_rate = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
-    first, pieces = 0.0, []
-    for index, frame in enumerate(container.decode(stream)):
-        if index == 0 and frame.pts is not None:
-            first = float(frame.pts * frame.time_base)
+    for frame in frames:
         for planar in to_float.resample(frame):
-            pieces += _resample(to_rate, planar)
-    return first, pieces + [piece.to_ndarray()[0] for piece in to_rate.resample(None)]
+            yield from _resample(to_rate, planar)
+    yield from (piece.to_ndarray()[0] for piece in to_rate.resample(None))
 
 
 def _resample(resampler: Any, planar: Any) -> list[np.ndarray]:

@@ -19,6 +19,7 @@ from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
 from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
+from lpm.train.stream import StreamRequest, StreamRequests, WriteStreams
 from lpm.train.student import StudentAverage
 from lpm.train.trajectories import TrajectorySettings, make_trajectories
 from lpm.train.trajectory_data import TrajectoryData
@@ -51,9 +52,12 @@ __all__ = [
     "Requests",
     "SaveAdapter",
     "StoreSpec",
+    "StreamRequest",
+    "StreamRequests",
     "StudentAverage",
     "TrajectoryData",
     "TrajectorySettings",
+    "WriteStreams",
     "WriteVideos",
     "compare",
     "compare_windows",

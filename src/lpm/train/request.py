@@ -48,21 +48,12 @@ def to_batch(request: Request, size: int, fps: float) -> Batch:
     Raises:
         ValueError: a file is missing or not what it should be, or there is nothing to perform.
     """
-    if size < 16 or size % 16:
-        raise ValueError(
-            f"size of {size} does not divide by 16; choose {max(16, size // 16 * 16)} or {size // 16 * 16 + 16}"
-        )
+    check_size(size)
     if not Path(request.output).parent.is_dir():
         raise ValueError(f"folder {Path(request.output).parent} does not exist; make it first")
     voices = [read_audio(path) if path else np.zeros(0, np.float32) for path in (request.speak, request.listen)]
     frames = frame_count(request.seconds, max(map(len, voices)) / SAMPLE_RATE, fps)
     first = read_picture(Path(request.image), size)
-    named = [parse_reference(word) for word in request.references]
-    if not any(kind == "global" for kind, _, _ in named):
-        named.insert(0, ("global", "", Path(request.image)))
-    kind = [REFERENCE_KINDS.index(kind) for kind, _, _ in named]
-    sub_kind = [SUB_KINDS[kind].index(sub) for kind, sub, _ in named]
-    pictures = torch.stack([read_picture(path, size) for _, _, path in named])
     return Batch(
         keys=[Path(request.image).stem],
         fps=fps,
@@ -71,9 +62,7 @@ def to_batch(request: Request, size: int, fps: float) -> Batch:
         history=HISTORY,
         text=[request.text],
         state_BT=torch.full((1, frames), -1),
-        references=References(
-            torch.tensor([kind]), torch.tensor([sub_kind]), torch.ones(1, len(kind)).bool(), pictures[None]
-        ),
+        references=read_references(request.references, Path(request.image), size),
         video_BTCHW=first[None, None],
         meta=[{"output": str(request.output)}],
         negative=[request.negative] if request.negative else None,
@@ -86,6 +75,25 @@ def sound_of(batch: Batch, row: int = 0) -> np.ndarray:
     first, seconds = round(batch.history * SAMPLE_RATE), batch.state_BT.shape[1] / batch.fps
     both = (batch.speak_BS + batch.listen_BS)[row, first : first + round(seconds * SAMPLE_RATE)]
     return both.clamp(-1, 1).cpu().numpy()
+
+
+def check_size(size: int) -> None:
+    """Raise ValueError unless a picture of this height and width divides into the network's patches."""
+    if size < 16 or size % 16:
+        raise ValueError(
+            f"size of {size} does not divide by 16; choose {max(16, size // 16 * 16)} or {size // 16 * 16 + 16}"
+        )
+
+
+def read_references(words: list[str], image: Path, size: int) -> References:
+    """Read references such as ``global=FILE``; ``image`` is the global one where none is given."""
+    named = [parse_reference(word) for word in words]
+    if not any(kind == "global" for kind, _, _ in named):
+        named.insert(0, ("global", "", image))
+    kind = [REFERENCE_KINDS.index(kind) for kind, _, _ in named]
+    sub_kind = [SUB_KINDS[kind].index(sub) for kind, sub, _ in named]
+    pictures = torch.stack([read_picture(path, size) for _, _, path in named])
+    return References(torch.tensor([kind]), torch.tensor([sub_kind]), torch.ones(1, len(kind)).bool(), pictures[None])
 
 
 def frame_count(seconds: float | None, heard: float, fps: float) -> int:

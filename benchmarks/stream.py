@@ -1,0 +1,99 @@
+"""How live a stream is on this machine: real-time factor, time to the first frame, and how long chunks take.
+
+    python benchmarks/stream.py --seconds 20
+
+Streams the puppet size from noise in both voices, as
+fast as it can, twice: cold, then with everything warm. Frames are made and handed out, not encoded. Prints one JSON
+with the hardware; docs/guide/stream.md tells how to read it.
+"""
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from performance import machine
+
+from lpm.metric import summarise
+from lpm.sample import FewSteps, base_puppet, noise_levels
+from lpm.stream import EventLog, Opening, Show, StreamSampler, WallClock, perform, send
+from lpm.train.checkpoint import load_model
+from lpm.types import References
+
+
+class Noise:
+    """A voice that never stops."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = np.random.default_rng(seed)
+
+    def take(self, count: int) -> np.ndarray:
+        return (0.1 * self.generator.standard_normal(count)).astype(np.float32)
+
+    def ended(self) -> bool:
+        return False
+
+    def clear(self) -> None:
+        pass
+
+
+class Nowhere:
+    """Takes frames and forgets them."""
+
+    def write(self, picture_HWC: np.ndarray, sound_S: np.ndarray) -> None:
+        pass
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--model", type=Path, help="checkpoint or weights folder; the shipped puppet weights if left out"
+    )
+    parser.add_argument("--refined", action="store_true", help="run the network a second time, as a refiner would")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of video")
+    parser.add_argument("--size", type=int, default=96, help="height and width of the video")
+    parser.add_argument("--chunk", type=int, default=6, help="latent frames in a chunk")
+    parser.add_argument("--steps", type=int, default=2, help="evaluations of a chunk")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, help="JSON file to write, too")
+    return parser.parse_args()
+
+
+def measured(sampler: StreamSampler, seconds: float, size: int) -> dict:
+    """Stream once and return the metrics of its log."""
+    kinds = torch.zeros(1, 1, dtype=torch.int64)
+    picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    references = References(kinds, kinds, kinds == 0, pixels_BRCHW=picture[None])
+    file, clock = io.StringIO(), WallClock()
+    show = Show(Opening(picture, references, ["calm"]), Noise(1), Noise(2), seconds, log=EventLog(file, clock))
+    send(perform(sampler, show), Nowhere(), show.log)
+    return summarise([json.loads(line) for line in file.getvalue().splitlines()], warm_up=3.0)
+
+
+@torch.no_grad()
+def main() -> None:
+    args = arguments()
+    model = base_puppet() if args.model is None else load_model(args.model)
+    steps = FewSteps(tuple(noise_levels(args.steps, model.shift)[:-1]), history=0.0)
+    plain = StreamSampler(model, steps=steps, chunk=args.chunk)
+    sampler = StreamSampler(model, plain.backbone, steps, chunk=args.chunk) if args.refined else plain
+    sampler.to(args.device)
+    cold, warm = (measured(sampler, seconds, args.size) for seconds in (2.0, args.seconds))
+    report = {
+        "command": {name: str(value) for name, value in vars(args).items()},
+        "machine": machine(),
+        "parameters": sum(p.numel() for p in sampler.backbone.parameters()),
+        "evaluations_per_chunk": len(steps.levels) + 1 + 2 * args.refined,
+        "cold_first_frame": cold["first_frame"],
+        **warm,
+    }
+    text = json.dumps(report, indent=1)
+    print(text)
+    if args.output is not None:
+        args.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The streaming sampler: a picture and two voices that come in as they are spoken -> video, chunk by chunk."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from lpm.backbone import CausalDiT, DiT
+from lpm.condition import encode_references
+from lpm.nn import Stored
+from lpm.sample import FewSteps, PerformanceModel, backbone_steps, noise_levels, refiner_steps
+from lpm.stream.chunks import Chunks
+from lpm.stream.ear import Ear, Hearing, window_of
+from lpm.stream.performance import perform
+from lpm.stream.piece import Piece
+from lpm.stream.pipeline import Pipeline
+from lpm.stream.session import Opening, Session, Steering, Visual, with_latents
+from lpm.stream.show import Clip, Show
+from lpm.stream.snapshot import restore_session
+from lpm.stream.stages import Decoder, Generator, Refiner, Stage, check_scales
+from lpm.stream.work import Work
+from lpm.types import AudioEncoder, Conditions, TextFeatures
+
+
+class StreamSampler(LightningModule):
+    """Any number of streams on one set of weights, which it freezes; what a stream remembers is its ``Session``.
+
+    >>> from lpm.sample import base_puppet
+    >>> from lpm.stream import Opening
+    >>> sampler = StreamSampler(base_puppet(), steps=FewSteps((1.0,), history=0.0))
+    >>> session = sampler.open(Opening(torch.zeros(1, 3, 32, 32), references=None, text=["calm"]))
+    >>> for voice in (session.speak, session.listen):
+    ...     voice.push(torch.zeros(1, 20_000))
+    >>> [(piece.chunk, piece.frames, piece.video_BTCHW.shape) for piece in sampler.advance(session)]
+    [(0, range(0, 25), torch.Size([1, 25, 3, 32, 32]))]
+
+    Args:
+        model: weights of a Base model, or of a student whose backbone is a ``CausalDiT``.
+        refiner: the second network, if there is one.
+        steps: how the generator makes a chunk; ``usual_steps`` if None.
+        refine: how the refiner does; ``lpm.sample.refiner_steps`` if None.
+        chunk: latent frames in a chunk; a ``CausalDiT`` keeps its own, as it does ``sink`` and ``window``.
+        sink: chunks at the beginning that are never forgotten.
+        window: last chunks that are remembered.
+        history: seconds of silence that the voices begin with; the audio windows of the network fit in.
+        stored: how chunks are kept, ``lpm.nn.Exact`` if None.
+        staggered: see ``Pipeline``.
+    """
+
+    def __init__(
+        self,
+        model: PerformanceModel,
+        refiner: CausalDiT | None = None,
+        steps: FewSteps | None = None,
+        refine: FewSteps | None = None,
+        chunk: int = 6,
+        sink: int = 3,
+        window: int = 2,
+        history: float = 2.6,
+        stored: type[Stored] | None = None,
+        staggered: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.refiner, self.history = model, refiner, history
+        self.backbone = causal(model.backbone, chunk, sink, window)
+        if refiner is not None and refiner.chunk != self.backbone.chunk:
+            raise ValueError(
+                f"the generator makes chunks of {self.backbone.chunk} latent frames, the refiner of {refiner.chunk}; "
+                "give both the same chunk"
+            )
+        stages: list[Stage] = [Generator(self.backbone, model.prediction, steps or usual_steps(model), stored)]
+        if refiner is not None:
+            stages.append(Refiner(refiner, model.prediction, refine or refiner_steps(model.shift), stored))
+        self.pipeline = Pipeline([*stages, Decoder(model.codec, model.coordinates)], staggered)
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def open(self, opening: Opening) -> Session:
+        """Return a new stream: nothing has been heard, nothing been made."""
+        opening = move_data_to_device(opening, self.device)
+        batch, references = len(opening.picture_B3HW), opening.references
+        if references is not None:
+            references = encode_references(self.model.codec.encode, references)
+            references = with_latents(references, references.latents_BRCYX)
+        picture = self.model.codec.encode_frames(opening.picture_B3HW)
+        visual = Visual(picture, references, self.model.codec.init_decode_state(batch))
+        steering = Steering(self.model.text.forward(opening.text), check_scales(opening.scales))
+        speak, listen = (hearing and hearing.init_ear(batch, picture) for hearing in self.hearings(opening.fps))
+        return Session(visual, steering, steering, speak, listen, opening.fps, opening.seed)
+
+    @torch.no_grad()
+    def steer(self, session: Session, text: list[str] | None = None, scales: dict[str, float] | None = None) -> None:
+        """Change prompts or guidance from the next chunk on."""
+        features: TextFeatures | None = None if text is None else self.model.text.forward(text)
+        session.steer(features, None if scales is None else check_scales(scales))
+
+    def missing(self, session: Session) -> tuple[int, int]:
+        """Return how many samples of each voice must come, at least, before the next chunk can begin."""
+        speak, listen = (
+            hearing.missing(ear, session.chunk) if hearing and ear else 0 for hearing, ear in self._voices(session)
+        )
+        return speak, listen
+
+    @torch.no_grad()
+    def begin(self, session: Session) -> Work | None:
+        """Return the next chunk's work, with everything that steers it; None while samples are missing."""
+        if any(self.missing(session)):
+            return None
+        heard = [
+            hearing.hear(ear, session.chunk) if hearing and ear else None for hearing, ear in self._voices(session)
+        ]
+        if any(ear is not None and found is None for (_, ear), found in zip(self._voices(session), heard)):
+            return None
+        chunk = session.turn()
+        conditions = Conditions(*heard, session.steering.text, session.visual.references)
+        return Work(chunk, conditions, session.steering.scales)
+
+    @torch.no_grad()
+    def make(self, work: Work, session: Session) -> Piece | None:
+        """Push a chunk into the stages; return the piece that comes out, None where it is still on its way."""
+        done = self.pipeline.push(work, session)
+        return None if done is None else self._piece(done, session)
+
+    @torch.no_grad()
+    def advance(self, session: Session) -> Iterator[Piece]:
+        """Yield the chunks whose voices have come in; each is made when it is asked for, none ahead.
+
+        A network that hears nothing has always heard enough: take as many as you want.
+        """
+        while (work := self.begin(session)) is not None:
+            piece = self.make(work, session)
+            if piece is not None:
+                yield piece
+
+    @torch.no_grad()
+    def flush(self, session: Session) -> Iterator[Piece]:
+        """Yield the chunks that are on their way through staggered stages."""
+        for done in self.pipeline.flush(session):
+            yield self._piece(done, session)
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> Session:
+        """Return the stream of a ``save_session``; it goes on as if nothing had happened."""
+        batch, fps = len(state["visual"]["picture_BCYX"]), state["fps"]
+        like = state["visual"]["picture_BCYX"]
+        ears = [hearing and hearing.init_ear(batch, like) for hearing in self.hearings(fps)]
+        return restore_session(state, self.model.codec.init_decode_state(batch), *ears)
+
+    def predict_step(self, show: Show, batch_idx: int) -> Iterator[Clip]:
+        """Perform a show, lazily: its chunks are made while somebody asks for them."""
+        return perform(self, show)
+
+    def transfer_batch_to_device(self, batch: Show, device: torch.device, dataloader_idx: int) -> Show:
+        """Leave a show as it is: ``open`` moves its pictures."""
+        return batch
+
+    def chunks(self, fps: float) -> Chunks:
+        """Return the time of streams at a frame rate."""
+        return Chunks(self.backbone.chunk * self.model.codec.stride_t, fps, self.model.codec.stride_t)
+
+    def hearings(self, fps: float) -> tuple[Hearing | None, Hearing | None]:
+        """Return how each voice is heard."""
+
+        def hearing(encoder: AudioEncoder, context: Any) -> Hearing | None:
+            return context and Hearing(encoder, *window_of(context, fps), self.chunks(fps), self.history)
+
+        speak, listen = self.backbone.speak, self.backbone.listen
+        return hearing(self.model.speak, speak), hearing(self.model.listen, listen)
+
+    def _piece(self, work: Work, session: Session) -> Piece:
+        """Return what a finished chunk shows."""
+        assert work.video_BTCHW is not None
+        return Piece(work.chunk, self.chunks(session.fps).shown(work.chunk), work.video_BTCHW)
+
+    def _voices(self, session: Session) -> list[tuple[Hearing | None, Ear | None]]:
+        return list(zip(self.hearings(session.fps), (session.speak, session.listen)))
+
+
+def usual_steps(model: PerformanceModel) -> FewSteps:
+    """Return how weights make a chunk: a student as it was distilled; Base weights in 2 evaluations, from a clean
+    history.
+    """
+    if isinstance(model.backbone, CausalDiT):
+        return backbone_steps(model.shift)
+    return FewSteps(tuple(noise_levels(2, model.shift)[:-1]), history=0.0)
+
+
+def causal(network: nn.Module, chunk: int, sink: int, window: int) -> CausalDiT:
+    """Return the network if it streams, else the streaming network of its weights."""
+    if isinstance(network, CausalDiT):
+        return network
+    if not isinstance(network, DiT):
+        raise ValueError(f"{type(network).__name__} does not stream; give a lpm.backbone.DiT or CausalDiT")
+    return CausalDiT(network, chunk, sink, window)

@@ -1,0 +1,240 @@
+import io
+import json
+import math
+import threading
+
+import numpy as np
+import pytest
+
+from lpm.codec import to_uint8
+from lpm.metric import summarise
+from lpm.stream import Cue, CueList, EventLog, Show, broadcast, perform, send, send_paced
+from tiny_streaming import CHUNK, FPS, opening, sampler, stream
+
+
+class Clock:
+    """A clock that stands still unless somebody waits."""
+
+    def __init__(self):
+        self.time = 5_000_000_000
+
+    def now(self):
+        return self.time
+
+    def wait_until(self, moment):
+        self.time = max(self.time, moment)
+
+
+class Samples:
+    """A voice that is known; live ones give nothing before their time."""
+
+    def __init__(self, samples, end=True):
+        self.samples, self.end = samples, end
+
+    def take(self, count):
+        taken, self.samples = self.samples[:count], self.samples[count:]
+        return taken
+
+    def ended(self):
+        return self.end and not len(self.samples)
+
+    def clear(self):
+        self.samples = self.samples[:0]
+
+
+class List:
+    """A sink that keeps what it is given."""
+
+    def __init__(self):
+        self.pictures, self.sounds = [], []
+
+    def write(self, picture, sound):
+        self.pictures.append(picture)
+        self.sounds.append(sound)
+
+
+def played(streamer, show):
+    sink = List()
+    send(perform(streamer, show), sink, show.log)
+    return np.stack(sink.pictures), np.concatenate(sink.sounds)
+
+
+def logged(show):
+    file = io.StringIO()
+    show.log = EventLog(file, show.clock)
+    return lambda: [json.loads(line) for line in file.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("staggered", [False, True])
+def test_a_show_is_the_stream_of_its_voices_as_long_as_they_are(model, voices, staggered):
+    streamer = sampler(model, staggered=staggered)
+    pictures, sound = played(streamer, Show(opening(), *map(Samples, voices)))
+    frames = math.ceil(len(voices[1]) / 16_000 * FPS)
+    assert len(pictures) == frames
+    assert len(sound) == round(frames / FPS * 16_000)
+    padded = [np.pad(samples, (0, 80_000 - len(samples))) for samples in voices]
+    expected = to_uint8(stream(streamer, streamer.open(opening()), padded))[:frames]
+    np.testing.assert_array_equal(pictures, expected)
+    np.testing.assert_allclose(sound, (padded[0] + padded[1])[: len(sound)].clip(-1, 1), atol=1e-7)
+
+
+@pytest.mark.parametrize("end", [0, 1, 5_000, 16_000 // 3 + 16_000 // 24, 30_000])
+def test_a_show_ends_with_the_last_sample(streamer, voices, end):
+    events = logged(show := Show(opening(), Samples(voices[0][:end]), Samples(voices[1][: end // 2])))
+    clips = list(perform(streamer, show))
+    frames = sum(len(clip.pictures_THWC) for clip in clips)
+    assert frames == math.ceil(end / 16_000 * FPS)
+    assert len([e for e in events() if e["event"] == "chunk_start"]) == math.ceil(max(0, frames - 1) / (4 * CHUNK)) or (
+        frames == 1
+    )
+
+
+def test_without_voices_the_character_idles_in_silence(streamer):
+    pictures, sound = played(streamer, Show(opening(), seconds=1.0))
+    assert (len(pictures), len(sound)) == (24, 16_000)
+    assert not sound.any()
+    assert (pictures[1:] != pictures[:-1]).any(axis=(1, 2, 3)).all()
+
+
+def test_every_frame_has_its_own_sound(streamer, voices):
+    sink, show = List(), Show(opening(), Samples(voices[0]))
+    send(perform(streamer, show), sink, show.log)
+    at = 0
+    for frame, sound in enumerate(sink.sounds):
+        assert at == round(frame / FPS * 16_000)
+        at += len(sound)
+
+
+def test_a_live_voice_that_says_nothing_does_not_stop_the_show(streamer, voices):
+    quiet = Samples(np.zeros(0, np.float32), end=False)
+    pictures, sound = played(streamer, Show(opening(), quiet, Samples(voices[1]), seconds=1.5))
+    still = [np.zeros_like(voices[1]), voices[1]]
+    np.testing.assert_array_equal(pictures, to_uint8(stream(streamer, streamer.open(opening()), still))[:36])
+    np.testing.assert_allclose(sound, voices[1][:24_000], atol=1e-7)
+
+
+def test_chunks_are_made_when_their_clips_are_asked_for(streamer, voices):
+    events = logged(show := Show(opening(), *map(Samples, voices)))
+    clips = perform(streamer, show)
+    for asked in range(1, 4):
+        next(clips)
+        assert len([e for e in events() if e["event"] == "chunk_start"]) == asked
+
+
+def test_in_real_time_no_chunk_begins_before_it_could_have_been_heard(streamer, voices):
+    show = Show(opening(), *map(Samples, voices), realtime=True, clock=Clock())
+    events = logged(show)
+    list(perform(streamer, show))
+    opened, *_ = events()
+    starts = [e for e in events() if e["event"] == "chunk_start"]
+    assert len(starts) > 5
+    for start in starts:
+        heard = (start["t"] - opened["t"]) / 1e9
+        assert heard == pytest.approx(start["audio_to"] / 16_000, abs=1e-6)
+        assert 0 <= heard - (8 * (start["k"] + 1) + 1) / FPS <= 0.15
+
+
+def test_the_log_is_complete_and_can_be_measured(streamer, voices):
+    show = Show(opening(), *map(Samples, voices), realtime=True, clock=Clock())
+    events = logged(show)
+    played(streamer, show)
+    found, summary = events(), summarise(events())
+    numbers = [e["pts"] for e in found if e["event"] == "frame_out"]
+    assert numbers == list(range(summary["frames"]))
+    samples = [e for e in found if e["event"] == "audio_in" and e["stream"] == "speak"]
+    assert sum(e["n"] for e in samples) == len(voices[0])
+    assert [e["pts"] for e in samples] == [0, *np.cumsum([e["n"] for e in samples])[:-1].tolist()]
+    assert [e["seq"] for e in samples] == list(range(len(samples)))
+    assert sum(e["n_frames"] for e in found if e["event"] == "chunk_done") == summary["frames"]
+    assert sum(e["n"] for e in found if e["event"] == "audio_out") == round(summary["frames"] / FPS * 16_000)
+    assert (found[0]["event"], found[-1]["event"]) == ("open", "close")
+    assert summary["latency_p99"] == 0, "computing takes no time on this clock"
+
+
+@pytest.mark.parametrize("at, chunk", [(0.0, 0), (0.1, 1), (1.0, 3), (1.01, 4)])
+def test_a_cue_takes_effect_with_the_first_chunk_that_begins_after_it(streamer, voices, at, chunk):
+    plain, _ = played(streamer, Show(opening(), *map(Samples, voices)))
+    events = logged(show := Show(opening(), *map(Samples, voices), cues=CueList([Cue(at, text="merry and loud")])))
+    changed, _ = played(streamer, show)
+    first = (plain != changed).any(axis=(1, 2, 3)).nonzero()[0][0]
+    assert first == (1 + 8 * chunk if chunk else 1)
+    assert [(e["kind"], e["chunk"]) for e in events() if e["event"] == "ctrl"] == [("text", chunk)]
+
+
+def test_an_interruption_silences_the_voice_and_the_show_goes_on(streamer, voices):
+    cues = CueList([Cue(1.0, interrupt=True)])
+    pictures, sound = played(streamer, Show(opening(), Samples(voices[0]), seconds=2.5, cues=cues))
+    assert len(pictures) == 60
+    last = sound.nonzero()[0][-1] / 16_000
+    assert 1.0 <= last <= 1.0 + 1 / FPS + 0.15, "what was heard already is the look-ahead of the lips"
+    np.testing.assert_allclose(sound[:16_000], voices[0][:16_000])
+
+
+def test_a_show_can_be_stopped(streamer, voices):
+    show = Show(opening(), *map(Samples, voices), cues=CueList([Cue(0.5, stop=True)]))
+    pictures, _ = played(streamer, show)
+    assert len(pictures) == 1 + 8 * 2
+
+
+def test_a_show_without_output_is_not_written(streamer):
+    show = Show(opening(), seconds=1.0)
+    with pytest.raises(ValueError, match="no output"):
+        broadcast(perform(streamer, show), show, ahead=8)
+
+
+def test_who_makes_frames_too_fast_is_held_up(streamer, voices):
+    """With a clock that never lets a frame out, no more is made than may wait."""
+    released, show = threading.Event(), Show(opening(), *map(Samples, voices))
+
+    class Stuck(Clock):
+        def wait_until(self, moment):
+            released.wait(20)
+
+    events, sink = logged(show), List()
+    thread = threading.Thread(
+        target=send_paced, args=(perform(streamer, show), sink, show.log, Stuck(), FPS, 8), daemon=True
+    )
+    thread.start()
+    started = []
+    while not started or started[-1] > (started[-2] if len(started) > 1 else -1):
+        thread.join(1.0)
+        started.append(len([e for e in events() if e["event"] == "chunk_start"]))
+    assert 1 <= started[-1] <= 3
+    released.set()
+    thread.join(60)
+    assert len(sink.pictures) == math.ceil(len(voices[1]) / 16_000 * FPS)
+
+
+def test_a_paced_sink_that_fails_ends_the_show(streamer, voices):
+    class Closed(List):
+        def write(self, picture, sound):
+            if len(self.pictures) == 3:
+                raise BrokenPipeError
+            super().write(picture, sound)
+
+    show = Show(opening(), *map(Samples, voices))
+    with pytest.raises(BrokenPipeError):
+        send_paced(perform(streamer, show), Closed(), show.log, Clock(), FPS, 8)
+
+
+def test_a_show_that_fails_ends_the_paced_sink(streamer, voices):
+    class Broken(Samples):
+        def take(self, count):
+            if len(self.samples) < 40_000:
+                raise ValueError("this sound is corrupt")
+            return super().take(count)
+
+    show, sink = Show(opening(), Broken(voices[0])), List()
+    with pytest.raises(ValueError, match="corrupt"):
+        send_paced(perform(streamer, show), sink, show.log, Clock(), FPS, 8)
+    assert len(sink.pictures) > 8
+
+
+def test_the_seed_decides(streamer, voices):
+    pictures = []
+    for seed in (0, 0, 1):
+        begin = opening()
+        begin.seed = seed
+        pictures.append(played(streamer, Show(begin, Samples(voices[0]), seconds=0.5))[0])
+    assert np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[2])

@@ -1,0 +1,233 @@
+"""A stream equals one offline roll-out, however its voices come in and whatever else runs beside it."""
+
+import gc
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lpm.backbone import CausalDiT
+from lpm.sample import FewSteps, backbone_steps
+from lpm.stream import Guided, save_session, usual_steps
+from tiny_streaming import CHUNK, REFINE, offline, opening, performer, refiner, sampler, stream
+
+EXACT = {"rtol": 0, "atol": 1e-9}
+CHUNKS = 8  # of a third of a second
+
+
+@pytest.mark.parametrize("cuts", [[], list(range(160, 50_000, 777)), [1, 20_000, 20_001, 47_000]])
+def test_a_stream_equals_the_offline_roll_out(streamer, voices, cuts):
+    begin = opening()
+    made = stream(streamer, streamer.open(begin), voices, cuts)
+    assert len(made) == 1 + 4 * CHUNK * CHUNKS
+    torch.testing.assert_close(made, offline(streamer, begin, voices, CHUNKS), **EXACT)
+    assert made.diff(dim=0).abs().amax(dim=(1, 2, 3)).min() > 1e-3, "every frame differs from the one before"
+
+
+def test_every_cut_gives_the_same_bits(streamer, voices):
+    first, second = (stream(streamer, streamer.open(opening()), voices, cuts) for cuts in ([], range(100, 50_000, 999)))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("staggered", [False, True])
+@pytest.mark.parametrize("cuts", [[], list(range(3_000, 50_000, 3_000))])
+def test_a_refined_stream_equals_the_offline_roll_out(model, voices, staggered, cuts):
+    second = refiner()
+    streamer = sampler(model, refiner=second, refine=REFINE, staggered=staggered)
+    made = stream(streamer, streamer.open(opening()), voices, cuts)
+    torch.testing.assert_close(made, offline(streamer, opening(), voices, CHUNKS, second), **EXACT)
+    assert (made - offline(streamer, opening(), voices, CHUNKS)).abs().max() > 1e-2, "the refiner does something"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_order_of_the_stages_does_not_matter(model, voices, seed):
+    streamer = sampler(model, refiner=refiner(), refine=REFINE)
+    expected = stream(streamer, streamer.open(opening()), voices)
+    session, generator = streamer.open(opening()), torch.Generator().manual_seed(seed)
+    for ear, samples in zip((session.speak, session.listen), voices):
+        ear.push(torch.from_numpy(samples)[None])
+    queues = [[], [], [], []]
+    while (work := streamer.begin(session)) is not None:
+        queues[0].append(work)
+    while len(queues[3]) < CHUNKS:
+        stage = int(torch.randint(3, (), generator=generator))
+        if queues[stage]:
+            queues[stage + 1].append(streamer.pipeline.stages[stage](queues[stage].pop(0), session))
+    assert torch.equal(torch.cat([work.video_BTCHW[0] for work in queues[3]]), expected)
+
+
+def test_two_streams_side_by_side_equal_two_alone(streamer, voices):
+    begins = [opening(seed=1), opening(seed=2, text="merry")]
+    said = [voices, voices[::-1]]
+    alone = [stream(streamer, streamer.open(begin), pair) for begin, pair in zip(begins, said)]
+    sessions, made = [streamer.open(begin) for begin in begins], [[], []]
+    for at in range(0, 53_000, 2_000):
+        for session, pair, video in zip(sessions, said, made):
+            for ear, samples in zip((session.speak, session.listen), pair):
+                ear.push(torch.from_numpy(samples[at : at + 2_000])[None])
+            video += [piece.video_BTCHW[0] for piece in streamer.advance(session)]
+    for expected, video in zip(alone, made):
+        assert torch.equal(torch.cat(video), expected)
+    assert not torch.equal(*alone)
+
+
+@pytest.mark.parametrize("half", [0, 1, 20_000])
+def test_a_saved_stream_goes_on_as_if_nothing_had_happened(model, voices, tmp_path, half):
+    streamer = sampler(model, refiner=refiner(), refine=REFINE)
+    expected = stream(streamer, streamer.open(opening()), voices)
+    session = streamer.open(opening())
+    first = stream(streamer, session, [samples[:half] for samples in voices])
+    torch.save(save_session(session), tmp_path / "stream.pt")
+    stream(streamer, session, [samples[half:] for samples in voices])  # what is saved is a copy
+    restored = streamer.restore(torch.load(tmp_path / "stream.pt", weights_only=True))
+    rest = stream(streamer, restored, [samples[half:] for samples in voices])
+    assert torch.equal(torch.cat([first, rest]), expected)
+    torch.testing.assert_close(restored.visual.references.latents_BRCYX, session.visual.references.latents_BRCYX)
+
+
+def test_a_stream_with_chunks_on_their_way_is_not_saved(model, voices):
+    streamer = sampler(model, staggered=True)
+    session = streamer.open(opening())
+    for ear, samples in zip((session.speak, session.listen), voices):
+        ear.push(torch.from_numpy(samples)[None])
+    next(streamer.advance(session))
+    with pytest.raises(ValueError, match="1 chunks are between the stages"):
+        save_session(session)
+
+
+def frames_until(chunk):
+    return 1 + 4 * CHUNK * chunk
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda streamer, session: streamer.steer(session, text=["merry and loud"]),
+        lambda streamer, session: streamer.steer(session, scales={"speak": 2.0}),
+        lambda streamer, session: session.interrupt(),
+    ],
+)
+def test_a_change_takes_effect_with_the_next_chunk_and_not_before(streamer, voices, change):
+    expected = stream(streamer, streamer.open(opening()), voices)
+    session = streamer.open(opening())
+    for ear, samples in zip((session.speak, session.listen), voices):
+        ear.push(torch.from_numpy(samples)[None])
+    chunks = streamer.advance(session)
+    made = [next(chunks).video_BTCHW[0] for _ in range(3)]
+    change(streamer, session)
+    waiting = session.speak.waiting_BS.shape[1]
+    session.speak.push(torch.zeros(1, 50_000 if waiting == 0 else 0))  # after an interruption, silence
+    made += [piece.video_BTCHW[0] for piece in chunks]
+    differs = (torch.cat(made)[: len(expected)] - expected).abs().amax(dim=(1, 2, 3)) > 1e-9
+    assert differs.nonzero()[0].item() == frames_until(3)
+
+
+def test_a_prompt_given_twice_before_a_chunk_is_the_last_one(streamer):
+    session = streamer.open(opening())
+    streamer.steer(session, text=["merry"])
+    streamer.steer(session, scales={"text": 2.0})
+    assert session.steering.scales == {}
+    session.turn()
+    assert session.steering.scales == {"text": 2.0}
+    torch.testing.assert_close(session.steering.text.tokens_BLD, streamer.model.text(["merry"]).tokens_BLD)
+
+
+@torch.no_grad()
+def test_guidance_is_full_plus_scaled_differences(streamer, voices):
+    session = streamer.open(opening())
+    for ear, samples in zip((session.speak, session.listen), voices):
+        ear.push(torch.from_numpy(samples)[None])
+    list(zip(range(2), streamer.advance(session)))
+    work, cache = streamer.begin(session), session.visual.cache
+    noisy, t = torch.randn(1, CHUNK, 8, 2, 2).double(), torch.full((1, CHUNK), 0.8).double()
+    full, deaf, mute = (
+        streamer.backbone(noisy, t, replace(work.conditions, **dict.fromkeys(without)), cache=cache)
+        for without in ([], ["speak"], ["text"])
+    )
+    guided = Guided(streamer.backbone, {"speak": 3.0, "text": 0.5, "listen": 1.0})
+    made = guided.forward(noisy, t, work.conditions, cache=cache)
+    torch.testing.assert_close(made, full + 2 * (full - deaf) - 0.5 * (full - mute), **EXACT)
+
+
+def test_pictures_cannot_be_guided(streamer):
+    with pytest.raises(ValueError, match="guidance of references; a stream guides text, speak, listen"):
+        streamer.open(opening(scales={"references": 2.0}))
+
+
+def test_chunks_are_made_when_they_are_asked_for(streamer, voices):
+    session = streamer.open(opening())
+    for ear, samples in zip((session.speak, session.listen), voices):
+        ear.push(torch.from_numpy(samples)[None])
+    chunks = streamer.advance(session)
+    assert session.chunk == 0
+    for asked in range(1, 4):
+        next(chunks)
+        assert session.chunk == asked
+        assert int(session.visual.cache.count_B) == asked
+
+
+def test_a_stream_waits_for_the_slower_voice(streamer, voices):
+    session = streamer.open(opening())
+    session.speak.push(torch.from_numpy(voices[0])[None])
+    assert list(streamer.advance(session)) == []
+    speak, listen = streamer.missing(session)
+    assert speak == 0 < listen
+    session.listen.push(torch.zeros(1, listen - 1))
+    assert list(streamer.advance(session)) == []
+    session.listen.push(torch.zeros(1, 1))
+    assert [piece.chunk for piece in streamer.advance(session)] == [0]
+
+
+@pytest.mark.parametrize("fps, side", [(25.0, 16), (12.5, 32), (30.0, 16)])
+def test_other_frame_rates_and_sizes(streamer, voices, fps, side):
+    begin = replace(opening(side=side), fps=fps)
+    made = stream(streamer, streamer.open(begin), voices, range(500, 50_000, 5_000))
+    chunks = (len(made) - 1) // (4 * CHUNK)
+    assert chunks >= 3
+    torch.testing.assert_close(made, offline(streamer, begin, voices, chunks), **EXACT)
+
+
+def test_generator_and_refiner_have_chunks_of_one_length(model):
+    with pytest.raises(ValueError, match="chunks of 2 latent frames, the refiner of 1"):
+        sampler(model, refiner=refiner(chunk=1))
+
+
+def test_a_student_streams_as_it_was_distilled(model):
+    assert usual_steps(model).history == 0
+    student = performer()
+    student.backbone = CausalDiT(student.backbone, 3, 2, 1)
+    assert usual_steps(student) == backbone_steps(student.shift)
+    streamer = sampler(student, steps=None, chunk=6)
+    assert (streamer.backbone.chunk, streamer.backbone.sink, streamer.chunks(24.0).frames) == (3, 2, 12)
+    assert streamer.pipeline.stages[0].steps == backbone_steps(student.shift)
+
+
+def tensors(session):
+    """How many numbers a session holds."""
+    state = save_session(session)
+
+    def count(x):
+        if isinstance(x, torch.Tensor):
+            return x.numel()
+        parts = x.values() if isinstance(x, dict) else x if isinstance(x, list) else []
+        return sum(count(part) for part in parts)
+
+    return count(state)
+
+
+def test_memory_stays_the_same(model):
+    streamer = sampler(model, refiner=refiner(chunk=1), refine=REFINE, steps=FewSteps((1.0,), 0.0), chunk=1)
+    session = streamer.open(opening())
+    sizes, memory = [], []
+    for chunk in range(320):
+        for ear in (session.speak, session.listen):
+            ear.push(torch.zeros(1, 6_000 if chunk == 0 else 2_667 - (chunk % 3 == 0)))
+        made = sum(1 for _ in streamer.advance(session))
+        assert made == 1
+        sizes.append(tensors(session))
+        gc.collect() if chunk % 20 == 0 else None
+        memory.append(sum(type(x) is torch.Tensor for x in gc.get_objects()) if chunk % 20 == 0 else memory[-1])
+    assert session.chunk == 320
+    assert max(sizes[20:]) - min(sizes[20:]) < 4_000, "but for the samples of a token, which wait"
+    assert memory[-1] - memory[2] <= 2, "tensors in all of Python, after 40 chunks and after 300"

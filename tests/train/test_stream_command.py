@@ -1,0 +1,200 @@
+"""``lpm stream`` and ``recipes/stream.yaml``: files and pipes in, an mp4 or frames out, and nothing half-written."""
+
+import json
+import os
+import threading
+
+import av
+import numpy as np
+import pytest
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from lpm.cli import main
+from lpm.data import read_audio, read_video, to_int16, wav_bytes
+from lpm.metric import read_events, summarise
+from lpm.sample import FewSteps
+from lpm.stream import StreamSampler
+from lpm.train import StreamRequest, StreamRequests, WriteStreams
+
+VOICE = np.sin(np.arange(24_000) / 20).astype(np.float32) / 2
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, model):
+    Image.new("RGB", (40, 30), (200, 150, 120)).save(tmp_path / "face.png")
+    (tmp_path / "voice.wav").write_bytes(wav_bytes(VOICE))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lpm.train.stream_command.base_puppet", lambda: model)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    return tmp_path
+
+
+def run(*words):
+    return main(["stream", "face.png", "--size=32", "--steps=1", "--chunk=2", *words])
+
+
+def made(folder):
+    return sorted({path.name for path in folder.iterdir()} - {"face.png", "voice.wav"})
+
+
+def test_a_voice_becomes_an_mp4_of_its_length_with_its_sound(folder, capsys):
+    assert run("out.mp4", "--speak=voice.wav", "--log=log.jsonl") == 0
+    assert "36 frames, 1.50 s" in capsys.readouterr().err
+    assert len(read_video(folder / "out.mp4")[0]) == 36
+    sound = read_audio(folder / "out.mp4")[2_000:20_000]
+    assert np.corrcoef(sound, VOICE[2_000:20_000])[0, 1] > 0.99
+    assert summarise(read_events(folder / "log.jsonl"))["frames"] == 36
+    assert made(folder) == ["log.jsonl", "out.mp4"]
+
+
+def feed(path, samples):
+    def write():
+        with path.open("wb") as file:
+            file.write(to_int16(samples).tobytes())
+
+    os.mkfifo(path)
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_pipe_gives_the_same_video_as_a_file(folder):
+    feed(folder / "speak.pipe", VOICE)
+    assert run("one.rgb", "--speak=voice.wav") == 0
+    assert run("two.rgb", "--speak=speak.pipe") == 0
+    assert (folder / "one.rgb").read_bytes() == (folder / "two.rgb").read_bytes()
+    assert len((folder / "one.rgb").read_bytes()) == 36 * 32 * 32 * 3
+
+
+def test_a_pipe_that_closes_early_is_silent_from_then_on(folder):
+    feed(folder / "speak.pipe", VOICE[:4_001])
+    feed(folder / "listen.pipe", VOICE)
+    assert run("out.mp4", "--speak=speak.pipe", "--listen=listen.pipe", "--guidance={listen: 1.5}") == 0
+    assert len(read_video(folder / "out.mp4")[0]) == 36
+
+
+def test_frames_go_into_a_pipe_whose_reader_may_leave(folder):
+    os.mkfifo(folder / "frames.pipe")
+    read = []
+
+    def reader():
+        with (folder / "frames.pipe").open("rb") as file:
+            read.append(file.read(3 * 32 * 32 * 3))
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    stdout = os.dup(1)
+    try:
+        assert run("frames.pipe", "--seconds=20", "--log=log.jsonl") == 0
+    finally:
+        os.dup2(stdout, 1)
+    thread.join()
+    assert len(read[0]) == 3 * 32 * 32 * 3
+    assert len(read_events(folder / "log.jsonl")) > 3
+
+
+def test_in_real_time_the_clock_decides(folder):
+    assert run("out.mp4", "--speak=voice.wav", "--realtime", "--log=log.jsonl") == 0
+    events = read_events(folder / "log.jsonl")
+    opened = events[0]["t"]
+    for event in events:
+        if event["event"] == "chunk_start":
+            assert (event["t"] - opened) / 1e9 >= event["audio_to"] / 16_000
+    frames = [event["t"] for event in events if event["event"] == "frame_out"]
+    assert len(frames) == 36
+    assert (frames[-1] - frames[0]) / 1e9 >= 35 / 24 - 0.01
+
+
+def test_a_cue_is_followed(folder):
+    (folder / "cues.jsonl").write_text('{"at": 0.5, "text": "merry"}\n{"at": 0.9, "stop": true}\n')
+    assert run("out.rgb", "--speak=voice.wav", "--control=cues.jsonl", "--log=log.jsonl") == 0
+    kinds = [(e["kind"], e["chunk"]) for e in read_events(folder / "log.jsonl") if e["event"] == "ctrl"]
+    assert kinds == [("text", 2), ("stop", 3)]
+    assert len((folder / "out.rgb").read_bytes()) == 25 * 32 * 32 * 3
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["out.mp4"], "nothing to perform"),
+        (["out.mp4", "--speak=none.wav"], "none.wav is missing"),
+        (["out.mp4", "--speak=face.png"], "face.png"),
+        (["out.avi", "--speak=voice.wav"], "out.avi is no .mp4"),
+        (["no/out.mp4", "--speak=voice.wav"], "folder no does not exist"),
+        (["out.mp4", "--speak=voice.wav", "--listen=voice.wav"], "both voices come from voice.wav"),
+        (["out.mp4", "--seconds=-1"], "seconds of -1.0 are not positive"),
+        (["out.mp4", "--seconds=1", "--fps=0"], "fps of 0.0 is not positive"),
+        (["out.mp4", "--seconds=1", "--guidance={voice: 2}"], "guidance of voice"),
+        (["out.mp4", "--seconds=1", "--control=none"], "control file none is missing"),
+        (["out.mp4", "--seconds=1", "--log=no/log"], "folder no does not exist"),
+        (["out.mp4", "--seconds=1", "--steps=0"], "0 sampling steps"),
+        (["out.mp4", "--seconds=1", "--history=1"], "history at noise level 1.0"),
+        (["out.mp4", "--seconds=1", "--model=none"], "none is missing"),
+        (["out.mp4", "--seconds=1", "--references=[global=none.png]"], "none.png is missing"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(folder, capsys, words, message):
+    assert run(*words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]
+    assert made(folder) == []
+
+
+def test_sound_that_goes_wrong_in_its_last_second_leaves_no_video(folder, capsys):
+    with av.open("broken.wav", "w") as file:
+        stream = file.add_stream("pcm_f32le", rate=16_000, layout="mono")
+        samples = np.zeros((1, 48_000), np.float32)
+        samples[0, 40_000:] = np.nan
+        frame = av.AudioFrame.from_ndarray(samples, format="flt", layout="mono")
+        frame.sample_rate = 16_000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    assert run("out.mp4", "--speak=broken.wav") == 2
+    assert "NaN" in capsys.readouterr().err
+    assert made(folder) == ["broken.wav"]
+
+
+@pytest.mark.parametrize("realtime", [[], ["--realtime"]])
+def test_interrupting_keeps_what_was_made(folder, monkeypatch, realtime):
+    monkeypatch.setattr("lpm.stream.performance.memory", interrupt_after(3))
+    assert run("out.mp4", "--seconds=30", *realtime) == 130
+    assert len(read_video(folder / "out.mp4")[0]) >= 8
+    assert made(folder) == ["out.mp4"]
+
+
+def interrupt_after(chunks):
+    left = iter(range(chunks))
+
+    def memory():
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return {}
+
+    return memory
+
+
+def test_the_recipe_s_parts_write_all_requests(folder, model):
+    requests = [
+        StreamRequest("face.png", f"{i}.mp4", speak="voice.wav", seconds=1.0, log=f"{i}.jsonl") for i in range(2)
+    ]
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[WriteStreams()],
+    )
+    streamer = StreamSampler(model, steps=FewSteps((1.0,), 0.0), chunk=2)
+    trainer.predict(streamer, datamodule=StreamRequests(requests, size=32), return_predictions=False)
+    assert [len(read_video(folder / f"{i}.mp4")[0]) for i in range(2)] == [24, 24]
+    assert json.loads((folder / "0.jsonl").read_text().splitlines()[-1])["event"] == "close"
+
+
+def test_a_bad_request_stops_all_before_the_first_video(folder, model):
+    requests = [StreamRequest("face.png", "0.mp4", seconds=1.0), StreamRequest("none.png", "1.mp4", seconds=1.0)]
+    with pytest.raises(ValueError, match=r"none\.png is missing"):
+        StreamRequests(requests, size=32).setup("predict")
+    assert made(folder) == []
+    with pytest.raises(ValueError, match="no requests"):
+        StreamRequests([])
