@@ -110,7 +110,8 @@ class Batch:
         loser_BTCYX: in pairs of preference, the latents that are not to be like; ``latents_BTCYX`` is the winner.
         negative: what guidance of text leads away from, one prompt per row; None for no prompt.
         prompts: per row, prompts that take over from ``text`` in the course of a long video; None for none.
-        points_BSTCYX: in trajectories of a teacher, the latents at S falling noise levels; ``latents_BTCYX`` is the last.
+        points_BSTCYX: in trajectories of a teacher, the latents at S falling noise levels, of which ``latents_BTCYX``
+            is the last.
     """
 
     keys: list[str]

@@ -135,7 +135,6 @@ def test_pixels_for_a_codec_need_no_encoding(corpus, codec, tmp_path, monkeypatc
     data.prepare_data()
     for batch in (next(iter(data.train_dataloader())), next(iter(data.val_dataloader()))):
         assert batch.video_BTCHW.shape == (2, 13, 3, 32, 32) and batch.latents_BTCYX is None
-        assert batch.given_B is None or (batch.given_B == 1).all()
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 

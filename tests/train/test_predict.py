@@ -98,7 +98,7 @@ def test_pieces_are_made_inside_the_precision_of_the_trainer():
 
 
 def test_generate_writes_a_long_video_with_a_timeline(request_, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("lpm.train.generate.base_puppet", lambda: model)
+    monkeypatch.setattr("lpm.train.checkpoint.base_puppet", lambda: model)
     (tmp_path / "day.json").write_text('[{"start": 0.5, "text": "laughs"}]')
     generate(
         request_.image,
@@ -118,7 +118,7 @@ def test_generate_writes_a_long_video_with_a_timeline(request_, model, tmp_path,
 
 
 def test_a_negative_prompt_without_guidance_of_text_leaves_nothing(request_, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("lpm.train.generate.base_puppet", lambda: model)
+    monkeypatch.setattr("lpm.train.checkpoint.base_puppet", lambda: model)
     with pytest.raises(ValueError, match="give text a scale"):
         generate(request_.image, tmp_path / "out.mp4", speak=request_.speak, negative="loud", size=32)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["face.png", "voice.wav"]
