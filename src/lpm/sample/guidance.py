@@ -44,8 +44,10 @@ def variants(scales: dict[str, float]) -> dict[str | None, float]:
     >>> variants({"references": 0.0})
     {'references': 1.0}
     """
-    without = {stream: 1 - scales[stream] for stream in STREAMS if scales.get(stream, 1.0) != 1.0}
-    weights: dict[str | None, float] = {None: 1 - sum(without.values()), **without}
+    without: dict[str | None, float] = {
+        stream: 1 - scales[stream] for stream in STREAMS if scales.get(stream, 1.0) != 1.0
+    }
+    weights = {None: 1 - sum(without.values()), **without}
     return {stream: weight for stream, weight in weights.items() if weight != 0}
 
 
