@@ -58,7 +58,7 @@ class TinyCodec(LightningModule):
     stride_t = 4
     stride_s = 8
     pipeline_tag = "video-to-video"
-    from_pretrained = classmethod(from_pretrained)
+    from_pretrained = classmethod(from_pretrained)  # type: ignore[var-annotated]
     save_pretrained, push_to_hub = save_pretrained, push_to_hub
     shared, load_shared = share_all, load_fitting
 

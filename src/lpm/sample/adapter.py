@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lpm.sample.performance import PerformanceModel
 
 # Every linear layer of a block.
-LAYERS = ("attention.qkv", "attention.out", "cross.query", "cross.text.key_value", "cross.text.out")
+LAYERS: tuple[str, ...] = ("attention.qkv", "attention.out", "cross.query", "cross.text.key_value", "cross.text.out")
 LAYERS += ("cross.audio.key_value", "cross.audio.out", "feed_forward.0", "feed_forward.2")
 ADAPTER_CONFIG = "adapter_config.json"
 WRAPPERS = ("base_model.model.", "base_layer.", "original_module.", "modules_to_save.default.")  # PEFT's

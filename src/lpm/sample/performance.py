@@ -36,7 +36,7 @@ class PerformanceModel(LightningModule):
 
     pipeline_tag = "image-to-video"
     spec: Spec | None = None
-    from_pretrained = classmethod(from_pretrained)
+    from_pretrained = classmethod(from_pretrained)  # type: ignore[var-annotated]
     save_pretrained, push_to_hub = save_pretrained, push_to_hub
 
     def __init__(
