@@ -73,7 +73,8 @@ class DMD(nn.Module):
         noisy = interpolate(clean_BTCYX, draw.noise_BTCYX, t_BT)
         real = guide(teacher, noisy, t_BT, conditions, fps, self.scales)
         made_up = fake.forward(noisy, t_BT, conditions, fps)
-        return tuple(self.matching.prediction.clean(output, noisy, t_BT) for output in (real, made_up))
+        clean = self.matching.prediction.clean
+        return clean(real, noisy, t_BT), clean(made_up, noisy, t_BT)
 
     def fake_loss(
         self,
