@@ -9,6 +9,7 @@ no metric here can see.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,7 +183,7 @@ def quantile_interval(values_N: Tensor, quantile: float, level: float = 0.95) ->
 
 
 def summarise(events: Sequence[Event], warm_up: float = 60.0) -> dict[str, Any]:
-    """Return all metrics of a log as plain numbers, seconds unless said otherwise.
+    """Return all metrics of a log as plain numbers, seconds unless said otherwise; None is not known.
 
     Raises:
         ValueError: the log holds no opening, no chunk or no frame.
@@ -202,14 +203,24 @@ def summarise(events: Sequence[Event], warm_up: float = 60.0) -> dict[str, Any]:
         "latency_p50": float(latency.quantile(0.5)),
         "latency_p95": float(latency.quantile(0.95)),
         "latency_p99": float(latency.quantile(0.99)),
-        "latency_p99_interval": quantile_interval(latency, 0.99),
+        "latency_p99_interval": [known(bound) for bound in quantile_interval(latency, 0.99)],
         "real_time_factor": float(factors.mean()),
         "real_time_factor_p99": float(factors.quantile(0.99)),
-        "jitter": spread,
-        "jitter_rfc3550": running,
+        "jitter": known(spread),
+        "jitter_rfc3550": known(running),
         "late_share": play_out(times, fps).late,
         "stall_seconds_per_minute": play_out(times, fps).stall,
         "smallest_buffer": smallest_buffer(times, fps),
-        "memory_mb_per_hour": growth(rss, times_of(memory), warm_up)._asdict() if memory else None,
-        "latency_seconds_per_hour": growth(latency, done, warm_up)._asdict(),
+        "memory_mb_per_hour": slope(growth(rss, times_of(memory), warm_up)) if memory else None,
+        "latency_seconds_per_hour": slope(growth(latency, done, warm_up)),
     }
+
+
+def known(value: float) -> float | None:
+    """Return a number that JSON can hold, None for one that is not known."""
+    return value if math.isfinite(value) else None
+
+
+def slope(found: Growth) -> dict[str, float | None]:
+    """Return a growth as plain numbers."""
+    return {name: known(value) for name, value in found._asdict().items()}
