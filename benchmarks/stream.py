@@ -2,10 +2,9 @@
 
     python benchmarks/stream.py --seconds 20
 
-Streams the puppet size from noise in both voices, as
-fast as it can, twice: cold, then with everything warm. On a machine that does other work, processor seconds tell more
-than the clock. Frames are made and handed out, not encoded. Prints one JSON
-with the hardware; docs/guide/stream.md tells how to read it.
+Streams the puppet size from noise in both voices, as fast as it can, twice: cold, then with everything warm. Frames are
+made and handed out, not encoded. Prints one JSON with the hardware; docs/guide/stream.md tells how to read it. On a
+machine that does other work, processor seconds tell more than the clock.
 """
 
 import argparse
