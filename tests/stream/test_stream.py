@@ -197,10 +197,10 @@ def test_a_student_streams_as_it_was_distilled(model):
     assert usual_steps(model).history == 0
     student = performer()
     student.backbone = CausalDiT(student.backbone, 3, 2, 1)
-    assert usual_steps(student) == backbone_steps(student.shift)
+    assert vars(usual_steps(student)) == vars(backbone_steps(student.shift))
     streamer = sampler(student, steps=None, chunk=6)
     assert (streamer.backbone.chunk, streamer.backbone.sink, streamer.chunks(24.0).frames) == (3, 2, 12)
-    assert streamer.pipeline.stages[0].steps == backbone_steps(student.shift)
+    assert vars(streamer.pipeline.stages[0].steps) == vars(backbone_steps(student.shift))
 
 
 def tensors(session):

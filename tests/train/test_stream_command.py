@@ -103,7 +103,7 @@ def test_in_real_time_the_clock_decides(folder):
             assert (event["t"] - opened) / 1e9 >= event["audio_to"] / 16_000
     frames = [event["t"] for event in events if event["event"] == "frame_out"]
     assert len(frames) == 36
-    assert (frames[-1] - frames[0]) / 1e9 >= 35 / 24 - 0.01
+    assert (frames[-1] - frames[0]) / 1e9 >= 35 / 24 - 0.1
 
 
 def test_a_cue_is_followed(folder):
@@ -130,7 +130,7 @@ def test_a_cue_is_followed(folder):
         (["out.mp4", "--seconds=1", "--log=no/log"], "folder no does not exist"),
         (["out.mp4", "--seconds=1", "--steps=0"], "0 sampling steps"),
         (["out.mp4", "--seconds=1", "--history=1"], "history at noise level 1.0"),
-        (["out.mp4", "--seconds=1", "--model=none"], "none is missing"),
+        (["out.mp4", "--seconds=1", "--model=none"], "none is no folder"),
         (["out.mp4", "--seconds=1", "--references=[global=none.png]"], "none.png is missing"),
     ],
 )

@@ -43,12 +43,11 @@ class Move(nn.Module):
     def __init__(self, frames: int, width: int) -> None:
         super().__init__()
         self.frames = frames
-        self.out = nn.Sequential(nn.SiLU(), nn.Conv2d(width, frames * 3, 5, padding=2))
-        last = self.out[1]
+        last = nn.Conv2d(width, frames * 3, 5, padding=2)
         nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
         with torch.no_grad():
-            last.bias.view(frames, 3)[:, 2] = -3.0
+            last.bias.copy_(torch.tensor([0.0, 0.0, -3.0]).repeat(frames))  # type: ignore[union-attr]
+        self.out = nn.Sequential(nn.SiLU(), last)
 
     def forward(self, features_NCYX: Tensor, first_N3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Return the moved picture (N, frames * 3, H, W) and its share in [0, 1], of the same shape."""

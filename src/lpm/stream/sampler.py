@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import LightningModule
-from torch import nn
+from torch import Tensor, nn
 
 from lpm.backbone import CausalDiT, DiT
 from lpm.condition import encode_references
@@ -88,7 +88,7 @@ class StreamSampler(LightningModule):
         picture = self.model.codec.encode_frames(opening.picture_B3HW)
         visual = Visual(picture, references, self.model.codec.init_decode_state(batch))
         steering = Steering(self.model.text.forward(opening.text), check_scales(opening.scales))
-        speak, listen = (hearing and hearing.init_ear(batch, picture) for hearing in self.hearings(opening.fps))
+        speak, listen = (open_ear(hearing, batch, picture) for hearing in self.hearings(opening.fps))
         return Session(visual, steering, steering, speak, listen, opening.fps, opening.seed)
 
     @torch.no_grad()
@@ -109,13 +109,13 @@ class StreamSampler(LightningModule):
         """Return the next chunk's work, with everything that steers it; None while samples are missing."""
         if any(self.missing(session)):
             return None
-        heard = [
+        speak, listen = (
             hearing.hear(ear, session.chunk) if hearing and ear else None for hearing, ear in self._voices(session)
-        ]
-        if any(ear is not None and found is None for (_, ear), found in zip(self._voices(session), heard)):
+        )
+        if any(ear is not None and found is None for (_, ear), found in zip(self._voices(session), (speak, listen))):
             return None
         chunk = session.turn()
-        conditions = Conditions(*heard, session.steering.text, session.visual.references)
+        conditions = Conditions(speak, listen, session.steering.text, session.visual.references)
         return Work(chunk, conditions, session.steering.scales)
 
     @torch.no_grad()
@@ -146,8 +146,8 @@ class StreamSampler(LightningModule):
         """Return the stream of a ``save_session``; it goes on as if nothing had happened."""
         batch, fps = len(state["visual"]["picture_BCYX"]), state["fps"]
         like = state["visual"]["picture_BCYX"]
-        ears = [hearing and hearing.init_ear(batch, like) for hearing in self.hearings(fps)]
-        return restore_session(state, self.model.codec.init_decode_state(batch), *ears)
+        speak, listen = (open_ear(hearing, batch, like) for hearing in self.hearings(fps))
+        return restore_session(state, self.model.codec.init_decode_state(batch), speak, listen)
 
     def predict_step(self, show: Show, batch_idx: int) -> Iterator[Clip]:
         """Perform a show, lazily: its chunks are made while somebody asks for them."""
@@ -195,3 +195,8 @@ def causal(network: nn.Module, chunk: int, sink: int, window: int) -> CausalDiT:
     if not isinstance(network, DiT):
         raise ValueError(f"{type(network).__name__} does not stream; give a lpm.backbone.DiT or CausalDiT")
     return CausalDiT(network, chunk, sink, window)
+
+
+def open_ear(hearing: Hearing | None, batch: int, like: Tensor) -> Ear | None:
+    """Return the state of a voice before its first sample; None where nothing is heard."""
+    return None if hearing is None else hearing.init_ear(batch, like)

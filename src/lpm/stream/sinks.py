@@ -71,7 +71,7 @@ class Mp4Sink:
         frame.pts, frame.time_base = self.frames, 1 / self.rate
         self.frames += 1
         self.container.mux(self.video.encode(frame))
-        if self.with_sound and len(sound_S):
+        if self.audio is not None and len(sound_S):
             samples = np.ascontiguousarray(sound_S, np.float32).clip(-1, 1)[None]
             voice = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
             voice.sample_rate, voice.pts, voice.time_base = SAMPLE_RATE, self.samples, Fraction(1, SAMPLE_RATE)

@@ -78,15 +78,15 @@ class MuonAdamW(Optimizer):
             if group.get("matrices"):
                 for parameter in group["params"]:
                     if parameter.grad is not None:
-                        self._step_matrix(parameter, group)
+                        self._step_matrix(parameter, parameter.grad, group)
         self.adamw.step()
         return loss
 
-    def _step_matrix(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _step_matrix(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state, momentum = self.state[parameter], group["momentum"]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        average = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-        direction = orthogonal(parameter.grad.lerp(average, momentum))
+        average = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+        direction = orthogonal(gradient.lerp(average, momentum))
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(direction, alpha=-0.2 * max(parameter.shape) ** 0.5 * group["lr"])

@@ -64,7 +64,7 @@ def to_show(request: StreamRequest, size: int, fps: float) -> Show:
         None if path is None else Path(path) for path in (request.control, request.log, request.speak, request.listen)
     )
     cues = open_cues(control)
-    speak, listen = (voice and open_source(voice, wait=not request.realtime) for voice in voices)
+    speak, listen = (None if voice is None else open_source(voice, wait=not request.realtime) for voice in voices)
     show = Show(opening, speak, listen, request.seconds, cues, request.realtime)
     show.output, show.log_file = Path(request.output), log
     return show
