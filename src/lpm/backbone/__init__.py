@@ -2,10 +2,13 @@
 
 from lpm.backbone.block import Block, MultiModalAttention
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
+from lpm.backbone.context_parallel import context_parallel
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.positions import SegmentOffsets
 from lpm.backbone.pretrained import pretrained_dit, save_dit
+from lpm.backbone.recompute import recomputed
+from lpm.backbone.share import ContextShare, Share, WholeSequence
 from lpm.backbone.sizes import lpm_1b, lpm_17b, puppet, puppet_small, wan, wan_1b, wan_14b
 from lpm.backbone.timing import latent_spans, latent_states
 from lpm.backbone.wan_weights import WanShape, from_wan, to_wan, wan_shape
@@ -14,13 +17,17 @@ __all__ = [
     "AudioContext",
     "AudioSummary",
     "Block",
+    "ContextShare",
     "DiT",
     "Head",
     "MotionHead",
     "MultiModalAttention",
     "SegmentOffsets",
+    "Share",
     "TextContext",
     "WanShape",
+    "WholeSequence",
+    "context_parallel",
     "from_wan",
     "latent_spans",
     "latent_states",
@@ -29,6 +36,7 @@ __all__ = [
     "pretrained_dit",
     "puppet",
     "puppet_small",
+    "recomputed",
     "save_dit",
     "to_wan",
     "wan",

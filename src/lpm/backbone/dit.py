@@ -8,7 +8,8 @@ from lpm.backbone.block import Block, MultiModalAttention
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.head import Head
 from lpm.backbone.positions import SegmentOffsets, grid, reference_times
-from lpm.backbone.segments import Segment, join_masks, join_times, join_tokens
+from lpm.backbone.segments import Segment, join_times, join_tokens
+from lpm.backbone.share import Share, WholeSequence
 from lpm.nn import PatchEmbed, TimeEmbed
 from lpm.ops import Attend, make_rotary
 from lpm.types import Conditions, References
@@ -71,6 +72,7 @@ class DiT(nn.Module):
             for i in range(depth)
         )
         self.head = head or Head(embed)
+        self.share: Share = WholeSequence()  # another one by lpm.backbone.context_parallel
 
     def forward(self, noisy_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, fps: float) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for latents with noise level ``t_BT`` per latent frame."""
@@ -83,18 +85,20 @@ class DiT(nn.Module):
         segments = [self.video_segment(noisy_BTCYX, t_BT)]
         if conditions.references is not None:
             segments.append(self.reference_segment(conditions.references, keep.get("references")))
-        x_BLD, positions_BL3 = join_tokens(segments)
+        own = self.share.take(segments)
+        x_BLD, positions_BL3 = join_tokens(own)
         rotation = make_rotary(positions_BL3, self.head_width)
-        mask = join_masks(segments)
-        time_BSD = self.time(join_times(segments))
+        mask = self.share.mask(segments)
+        time_BSD = self.time(join_times(own))
         time_BS6D = self.time_modulation(F.silu(time_BSD)).unflatten(-1, (6, -1))
 
-        video = segments[0].tokens_BFLD.shape[2] * frames
+        video = own[0].tokens_BFLD.shape[2] * frames
         for i, block in enumerate(self.blocks):
             heard = speak if i % 2 == 0 else listen
             x_BLD = block(x_BLD, time_BS6D, rotation, mask, video, text, heard)
 
-        return self.head(x_BLD[:, :video], self.time(segments[0].t_BF), self.embed, noisy_BTCYX)
+        video_BTLD = self.share.join(x_BLD[:, :video].unflatten(1, (frames, -1)), segments[0].tokens_BFLD.shape[2])
+        return self.head(video_BTLD.flatten(1, 2), self.time(segments[0].t_BF), self.embed, noisy_BTCYX)
 
     def video_segment(self, noisy_BTCYX: Tensor, t_BT: Tensor) -> Segment:
         """Embed the video; time positions count from 0."""
