@@ -3,6 +3,7 @@
 from lpm.backbone.block import Block, MultiModalAttention
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.context_parallel import context_parallel
+from lpm.backbone.deferred import DeferredDiT, realise
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.positions import SegmentOffsets
@@ -18,6 +19,7 @@ __all__ = [
     "AudioSummary",
     "Block",
     "ContextShare",
+    "DeferredDiT",
     "DiT",
     "Head",
     "MotionHead",
@@ -36,6 +38,7 @@ __all__ = [
     "pretrained_dit",
     "puppet",
     "puppet_small",
+    "realise",
     "recomputed",
     "save_dit",
     "to_wan",

@@ -65,14 +65,18 @@ class DiT(nn.Module):
         self.text, self.speak, self.listen = text, speak, listen
         self.time = TimeEmbed(width, waves)
         self.time_modulation = nn.Linear(width, 6 * width)
-        nn.init.zeros_(self.time_modulation.weight)
-        nn.init.zeros_(self.time_modulation.bias)
+        self.reset_parameters()
         self.blocks = nn.ModuleList(
             Block(width, heads, hidden or 4 * width, attend, audio=(listen if i % 2 else speak) is not None)
             for i in range(depth)
         )
         self.head = head or Head(embed)
         self.share: Share = WholeSequence()  # another one by lpm.backbone.context_parallel
+
+    def reset_parameters(self) -> None:
+        """Let noise levels modulate nothing at first."""
+        nn.init.zeros_(self.time_modulation.weight)
+        nn.init.zeros_(self.time_modulation.bias)
 
     def forward(self, noisy_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, fps: float) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for latents with noise level ``t_BT`` per latent frame."""

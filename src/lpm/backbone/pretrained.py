@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import load_torch_model, save_torch_state_dict
+from safetensors import safe_open
 from torch import Tensor
 
 from lpm.backbone.dit import DiT
@@ -55,6 +56,45 @@ def pretrained_dit(folder: str) -> DiT:
         rows = [f"missing: {name}" for name in missing] + [f"unknown: {name}" for name in found.unexpected_keys]
         raise ValueError(f"weights of {where}: {len(rows)} of {len(expected)} keys do not fit\n" + "\n".join(rows))
     return network
+
+
+class WeightFolder:
+    """Weights of a DiT in a folder, read one tensor at a time.
+
+    Raises:
+        ValueError: no folder of ``lpm weights convert``.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / CONFIG).is_file():
+            raise ValueError(f"{folder} holds no {CONFIG}; give a folder written by `lpm weights convert`")
+        self.files: dict[str, Path] = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                self.files |= dict.fromkeys(file.keys(), path)
+
+    def read(self, name: str) -> Tensor:
+        """Return one tensor."""
+        with safe_open(self.files[name], framework="pt") as file:
+            return file.get_tensor(name)  # type: ignore[no-any-return]
+
+    def shape(self, name: str) -> torch.Size:
+        """Return the shape of one tensor, without reading it."""
+        with safe_open(self.files[name], framework="pt") as file:
+            return torch.Size(file.get_slice(name).get_shape())
+
+    def check(self, expected: Mapping[str, Tensor]) -> None:
+        """Raise ValueError unless the weights fit a network's tensors; audio paths may be missing."""
+        rows = [f"missing: {n}" for n in expected if n not in self.files and not any(part in n for part in FRESH)]
+        rows += [f"unknown: {name}" for name in self.files if name not in expected]
+        for name in self.files.keys() & expected.keys():
+            if self.shape(name) != expected[name].shape:
+                rows.append(f"shape: {name} is {tuple(self.shape(name))}, not {tuple(expected[name].shape)}")
+        if rows:
+            raise ValueError(
+                f"weights of {self.folder}: {len(rows)} of {len(expected)} keys do not fit\n" + "\n".join(sorted(rows))
+            )
 
 
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:

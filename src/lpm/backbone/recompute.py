@@ -4,6 +4,8 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 
 from lpm.backbone.dit import DiT
 
+RECOMPUTED = "_checkpoint_wrapped_module"  # the name that PyTorch gives to a block inside its wrapper
+
 
 def recomputed(network: DiT, every: int = 1) -> DiT:
     """Keep only the input of every ``every``-th block for the backward pass; return the same DiT.

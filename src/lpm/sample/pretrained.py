@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
+from lpm.backbone import realise
 from lpm.build import build
 from lpm.sample.performance import PerformanceModel
+from lpm.sample.sharded import is_sharded_checkpoint, read_sharded
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -41,6 +44,7 @@ def load_performance(folder: Path | str) -> PerformanceModel:
         if not (where / name).is_file():
             raise ValueError(f"{where} holds no {name}; give a folder written by `lpm weights export`, or a checkpoint")
     model: PerformanceModel = build(json.loads((where / CONFIG).read_text()))
+    realise(model)
     load_weights(model, load_file(where / WEIGHTS))
     return model.eval()
 
@@ -54,11 +58,17 @@ def base_puppet() -> PerformanceModel:
 def read_weights(source: Path | str) -> dict[str, Tensor]:
     """Return the model's own tensors from a weights folder or from a checkpoint of ``lightning fit``."""
     source = Path(source)
+    if is_sharded_checkpoint(source):
+        return own_tensors(read_sharded(source))
     if source.is_dir():
         return load_file(source / WEIGHTS)
     if not source.is_file():
         raise ValueError(f"weights {source} are missing; give a folder of `lpm weights export` or a checkpoint")
-    content = torch.load(source, map_location="cpu", weights_only=True)["state_dict"]
+    return own_tensors(torch.load(source, map_location="cpu", weights_only=True)["state_dict"])
+
+
+def own_tensors(content: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the model's own tensors from the state of a training module."""
     model = {name.removeprefix("model."): tensor for name, tensor in content.items() if name.startswith("model.")}
     return {name: tensor for name, tensor in model.items() if not name.startswith("codec.")}
 
@@ -75,4 +85,4 @@ def load_weights(model: PerformanceModel, tensors: dict[str, Tensor]) -> None:
             if names
         ]
         raise ValueError(f"weights do not fit the spec: {', '.join(faults)}; use the config.json they were saved with")
-    model.load_state_dict(tensors, strict=False)
+    set_model_state_dict(model, tensors, options=StateDictOptions(full_state_dict=True, strict=False))

@@ -1,5 +1,6 @@
 """Training for the recipes: LightningModules, data modules and callbacks."""
 
+from lpm.train.average import ShardedAverage
 from lpm.train.base import BaseTraining
 from lpm.train.callbacks import PerformanceReport, StoreSpec
 from lpm.train.clips import PuppetClips
@@ -12,6 +13,8 @@ from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
 from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
+from lpm.train.seed import SeedSteps
+from lpm.train.shard import Sharded
 
 __all__ = [
     "BasePrediction",
@@ -31,6 +34,9 @@ __all__ = [
     "Report",
     "Request",
     "Requests",
+    "SeedSteps",
+    "Sharded",
+    "ShardedAverage",
     "StoreSpec",
     "WriteVideos",
     "compare",

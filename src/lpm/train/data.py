@@ -24,6 +24,7 @@ from lpm.data import (
 from lpm.data.puppets.build import build_corpus
 from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.train.encode import codec_hash, encode_corpus
+from lpm.train.shard import replica
 from lpm.types import Batch, Codec
 
 
@@ -104,7 +105,8 @@ class PuppetData(LightningDataModule):
     def clips(self, split: str, cut: Cut, **settings: Any) -> MemoryClips:
         """Return the clips of one split of the encoded corpus."""
         folder = self.folder / "shards" if self.pixels else self.encoded
-        return MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, **settings)
+        rank, world = replica(self.trainer)
+        return MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, rank=rank, world=world, **settings)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return an endless loader of training batches."""

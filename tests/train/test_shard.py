@@ -1,0 +1,86 @@
+"""Two processes that share a model train as one does; killed, they go on as if nothing had happened."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+
+from lpm.sample.sharded import read_sharded
+from lpm.train import PerformanceReport, Sharded
+from lpm.train.checkpoint import read_checkpoint
+from lpm.train.shard import refuse_callbacks
+from processes import run_processes
+from shard_work import die, train, train_in_turn, training
+
+RUNS = [{"context": 1}, {"context": 2, "deferred": True}]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    """Folder of the checkpoints, and what the first process holds at the end of each run."""
+    folder = tmp_path_factory.mktemp("sharded")
+    return folder, run_processes(train_in_turn, 2, folder, str(folder), RUNS)[0]
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_sharded_steps_equal_whole_steps(whole, sharded):
+    start = training(False).state_dict()
+    assert max((whole[name] - tensor).abs().max() for name, tensor in start.items()) > 1e-4
+    same(sharded[1][0], whole)
+
+
+def test_a_checkpoint_of_shards_reads_as_one(sharded):
+    folder, (found, _) = sharded
+    weights = {name: tensor for name, tensor in found.items() if not name.startswith("average.")}
+    averaged = {name: found.get(f"average.{name}", tensor) for name, tensor in weights.items()}
+    same(read_sharded(folder / "0" / "step=4.ckpt"), averaged)
+    assert read_checkpoint(folder / "0" / "step=4.ckpt")["global_step"] == 4
+
+
+@pytest.mark.parametrize("number", range(len(RUNS)))
+def test_resumed_equals_uninterrupted(sharded, tmp_path, number):
+    folder, results = sharded
+    run = {**RUNS[number], "resume": str(folder / str(number) / "step=2.ckpt")}
+    same(run_processes(train_in_turn, 2, tmp_path, str(tmp_path), [run])[0][0], results[number])
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_uninterrupted(sharded, tmp_path):
+    with pytest.raises(Exception, match="SIGKILL"):
+        run_processes(die, 2, tmp_path, str(tmp_path), 1)
+    (tmp_path / "meeting").unlink(missing_ok=True)
+    run = {**RUNS[0], "resume": str(tmp_path / "step=2.ckpt")}
+    same(run_processes(train_in_turn, 2, tmp_path, str(tmp_path), [run])[0][0], sharded[1][0])
+
+
+def test_a_checkpoint_that_was_cut_off_is_refused(sharded, tmp_path):
+    part = tmp_path / "part.ckpt"
+    part.mkdir()
+    (part / "__0_0.distcp").touch()
+    with pytest.raises(ValueError, match="cut off while it was written"):
+        read_checkpoint(part)
+
+
+@pytest.mark.parametrize(
+    "callback, word", [(EMAWeightAveraging(), "ShardedAverage"), (PerformanceReport(), "lpm weights export")]
+)
+def test_callbacks_that_need_the_whole_model_are_refused(callback, word):
+    with pytest.raises(ValueError, match=word):
+        refuse_callbacks(Trainer(accelerator="cpu", logger=False, callbacks=[callback]))
+
+
+def test_context_must_divide_the_processes():
+    strategy = Sharded(context=3)
+    strategy.parallel_devices = [torch.device("cpu")] * 2
+    with pytest.raises(ValueError, match="context of 3 does not divide 2 processes"):
+        strategy.setup_environment()
