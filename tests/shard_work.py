@@ -25,7 +25,7 @@ ROWS = 2
 
 
 def network():
-    return puppet(channels=4, width=16, depth=2, heads=2, audio_width=16, text_width=16)
+    return puppet(channels=4, width=16, depth=2, heads=2, audio_width=16, text_width=16).double()
 
 
 class RowNoise(FlowMatching):

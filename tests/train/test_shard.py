@@ -12,7 +12,7 @@ from lpm.train.shard import refuse_callbacks
 from processes import run_processes
 from shard_work import die, train, train_in_turn, training
 
-RUNS = [{"context": 1}, {"context": 2, "deferred": True}]
+RUNS = [{"context": 1}, {"context": 2}, {"context": 2, "deferred": True, "average": False}]
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +33,27 @@ def same(found, expected):
         torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
 
 
-def test_sharded_steps_equal_whole_steps(whole, sharded):
+@pytest.mark.parametrize("number", [0, 1])
+def test_sharded_steps_equal_whole_steps(whole, sharded, number):
     start = training(False).state_dict()
     assert max((whole[name] - tensor).abs().max() for name, tensor in start.items()) > 1e-4
-    same(sharded[1][0], whole)
+    same(sharded[1][number], whole)
 
 
 def test_a_checkpoint_of_shards_reads_as_one(sharded):
-    folder, (found, _) = sharded
+    folder, (found, *_) = sharded
     weights = {name: tensor for name, tensor in found.items() if not name.startswith("average.")}
     averaged = {name: found.get(f"average.{name}", tensor) for name, tensor in weights.items()}
     same(read_sharded(folder / "0" / "step=4.ckpt"), averaged)
     assert read_checkpoint(folder / "0" / "step=4.ckpt")["global_step"] == 4
 
 
-@pytest.mark.parametrize("number", range(len(RUNS)))
-def test_resumed_equals_uninterrupted(sharded, tmp_path, number):
+def test_resumed_equals_uninterrupted(sharded, tmp_path):
     folder, results = sharded
-    run = {**RUNS[number], "resume": str(folder / str(number) / "step=2.ckpt")}
-    same(run_processes(train_in_turn, 2, tmp_path, str(tmp_path), [run])[0][0], results[number])
+    runs = [{**RUNS[number], "resume": str(folder / str(number) / "step=2.ckpt")} for number in (0, 2)]
+    first, second = run_processes(train_in_turn, 2, tmp_path, str(tmp_path), runs)[0]
+    same(first, results[0])
+    same(second, results[2])
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from lpm.backbone import DeferredDiT, DiT, pretrained_dit, recomputed
 from lpm.backbone.cost import ClipShape, block_flops, forward_flops, picture_tokens, windows
 from lpm.backbone.pretrained import CONFIG
 from lpm.build import build, locate
+from lpm.nn import SelfAttention
 from lpm.train.rehearse import FakeTensorMode, Mode, rehearse
 from lpm.train.shard import Sharded
 
@@ -138,7 +139,8 @@ def fits(job: Job, need: Need) -> bool:
 
 def cures(job: Job) -> Iterator[tuple[str, Job]]:
     """Yield changes of a job that take less memory, the mildest first, and how a recipe says them."""
-    heads = job.network().blocks[0].attention.heads if job.gpus > 1 else 1  # type: ignore[union-attr]
+    with FakeTensorMode():
+        heads = next(part.heads for part in job.network().modules() if isinstance(part, SelfAttention))
     contexts = [n for n in range(job.context, job.gpus + 1) if job.gpus % n == 0 and heads % n == 0]
     for sharded in dict.fromkeys((job.sharded, job.gpus > 1)):
         for recompute in dict.fromkeys((job.recompute, 1)):
