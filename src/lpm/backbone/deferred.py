@@ -106,4 +106,3 @@ def realise(model: nn.Module) -> None:
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, DeferredDiT):
         model.backbone = DeferredDiT(backbone.network).build()
-

@@ -36,9 +36,7 @@ class Sharded(ModelParallelStrategy):
         process_group_backend: of torch.distributed; nccl on GPUs and gloo on CPUs if None.
     """
 
-    def __init__(
-        self, context: int = 1, timeout: float = 1800.0, process_group_backend: str | None = None
-    ) -> None:
+    def __init__(self, context: int = 1, timeout: float = 1800.0, process_group_backend: str | None = None) -> None:
         super().__init__(
             tensor_parallel_size=context,
             process_group_backend=process_group_backend,
