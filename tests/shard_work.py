@@ -1,5 +1,6 @@
 """What the processes of test_shard.py do: train a tiny model on rows of a batch, whole or sharded."""
 
+import json
 import os
 import signal
 
@@ -76,12 +77,26 @@ def make_batch(step: int, rows: list[int]) -> Batch:
 
 
 class Rows(LightningDataModule):
-    """Every step has two clips, which the replicas share."""
+    """Every step has two clips, which the replicas share; the place is kept as PuppetData keeps it."""
+
+    def __init__(self):
+        super().__init__()
+        self.used = 0
 
     def train_dataloader(self):
         number, count = replica(self.trainer)
         rows = list(range(ROWS)) if number is None else list(range(number, ROWS, count))
-        return DataLoader([make_batch(step, rows) for step in range(6)], batch_size=None)
+        return DataLoader([make_batch(step, rows) for step in range(self.used, 6)], batch_size=None)
+
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        self.used += 1
+        return batch
+
+    def state_dict(self):
+        return {"used": self.used}
+
+    def load_state_dict(self, state_dict):
+        self.used = state_dict["used"]
 
 
 class Die(Callback):
@@ -120,6 +135,51 @@ def whole(tensor):
 def train_in_turn(folder, runs: list[dict]) -> list[dict]:
     """Several trainings, one after the other."""
     return [train(**{"folder": f"{folder}/{number}", **run}) for number, run in enumerate(runs)]
+
+
+TINY = """
+trainer:
+  accelerator: cpu
+  max_steps: {steps}
+  val_check_interval: {steps}
+  log_every_n_steps: 1
+  logger: false
+  callbacks: {callbacks}
+model:
+  class_path: lpm.train.BaseTraining
+  init_args:
+    model:
+      class_path: lpm.sample.PerformanceModel
+      init_args:
+        backbone: {backbone}
+        text: {{class_path: lpm.condition.ByteText, init_args: {{width: 32}}}}
+        speak: {{class_path: lpm.condition.LogMelEncoder, init_args: {{width: 32}}}}
+        listen: {{class_path: lpm.condition.LogMelEncoder, init_args: {{width: 32}}}}
+data:
+  class_path: lpm.train.PuppetData
+  init_args: {{folder: {corpus}, frames: 9, batch_size: 2, workers: 1}}
+"""
+
+
+def tiny_overlay(path, steps, callbacks, corpus, backbone="{class_path: lpm.backbone.puppet_small}"):
+    """Write an overlay of recipes/base.yaml that trains in seconds on a corpus that is drawn already."""
+    path.write_text(TINY.format(steps=steps, callbacks=json.dumps(callbacks), corpus=corpus, backbone=backbone))
+    return str(path)
+
+
+def saved(folder) -> dict:
+    """The spec of a callback that saves every second step."""
+    arguments = {"dirpath": str(folder), "filename": "{step}", "every_n_train_steps": 2, "save_top_k": -1}
+    return {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": arguments}
+
+
+def commands(runs: list[list[str]]) -> list[int]:
+    """Run several commands of ``lpm``, on corpora that are drawn already."""
+    import lpm.train.data
+    from lpm.cli import main
+
+    lpm.train.data.build_corpus = lambda *_: None
+    return [main(words) for words in runs]
 
 
 def die(folder, context) -> None:

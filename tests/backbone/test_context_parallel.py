@@ -33,7 +33,7 @@ def test_every_parameter_has_a_gradient_in_the_comparison():
 
 
 def test_heads_must_divide_over_the_processes():
-    with pytest.raises(ValueError, match="4 attention heads do not divide over a context of 3.*1, 2, 4"):
+    with pytest.raises(ValueError, match=r"4 attention heads do not divide over a context of 3.*1, 2, 4"):
         share_sequence(network(), 3, 0, lambda x: x)
 
 

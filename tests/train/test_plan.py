@@ -95,7 +95,7 @@ def test_networks_are_found_behind_every_kind_of_spec(tmp_path):
         builder, recompute = network_of(spec)
         assert (builder().embed.width, recompute) == (width, every)
     assert isinstance(DeferredDiT(builder).on_meta().head, torch.nn.Module)
-    with pytest.raises(ValueError, match="config.json is missing"):
+    with pytest.raises(ValueError, match="is missing; run"):
         network_of({"class_path": "lpm.backbone.pretrained_dit", "init_args": {"folder": "nowhere"}})
 
 

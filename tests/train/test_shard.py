@@ -1,16 +1,23 @@
 """Two processes that share a model train as one does; killed, they go on as if nothing had happened."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
+from lpm.cli import main
+from lpm.sample import load_performance
 from lpm.sample.sharded import read_sharded
 from lpm.train import PerformanceReport, Sharded
 from lpm.train.checkpoint import read_checkpoint
 from lpm.train.shard import refuse_callbacks
 from processes import run_processes
-from shard_work import die, train, train_in_turn, training
+from shard_work import commands, die, saved, tiny_overlay, train, train_in_turn, training
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 RUNS = [{"context": 1}, {"context": 2}, {"context": 2, "deferred": True, "average": False}]
 
@@ -54,6 +61,26 @@ def test_resumed_equals_uninterrupted(sharded, tmp_path):
     first, second = run_processes(train_in_turn, 2, tmp_path, str(tmp_path), runs)[0]
     same(first, results[0])
     same(second, results[2])
+
+
+def test_a_sharded_recipe_is_fitted_resumed_and_exported(corpus, tmp_path):
+    shutil.copytree(corpus / "shards", tmp_path / "corpus/shards")
+    late = "{class_path: lpm.backbone.DeferredDiT, init_args: {network: lpm.backbone.puppet_small, recompute: 1}}"
+    runs = []
+    for name, more in {"whole": [], "resumed": ["--ckpt_path", str(tmp_path / "whole/step=2.ckpt")]}.items():
+        callbacks = [{"class_path": "lpm.train.SeedSteps"}, {"class_path": "lpm.train.ShardedAverage"}]
+        callbacks.append(saved(tmp_path / name))
+        overlay = tiny_overlay(tmp_path / f"{name}.yaml", 4, callbacks, tmp_path / "corpus", late)
+        configs = [str(RECIPES / "base.yaml"), str(RECIPES / "overlay/fsdp.yaml"), overlay]
+        words = ["fit", *(word for config in configs for word in ("--config", config)), "--trainer.devices=2"]
+        runs.append([*words, f"--trainer.default_root_dir={tmp_path / name}", *more])
+    assert run_processes(commands, 2, tmp_path, runs) == [[0, 0], [0, 0]]
+    for name in ("whole", "resumed"):
+        assert main(["weights", "export", str(tmp_path / name / "step=4.ckpt"), str(tmp_path / "out" / name)]) == 0
+    first, second = (load_performance(tmp_path / "out" / name).state_dict() for name in ("whole", "resumed"))
+    assert [name for name, tensor in first.items() if not torch.equal(tensor, second[name])] == []
+    before = read_sharded(tmp_path / "whole/step=2.ckpt")
+    assert not torch.equal(first["backbone.time.out.weight"], before["model.backbone.time.out.weight"])
 
 
 @pytest.mark.slow
