@@ -24,8 +24,8 @@ class Sharded(ModelParallelStrategy):
 
     Each process keeps 1 / N of the weights, gradients and optimiser state of the backbone, and of the encoders of text
     and audio; a block's weights are gathered while it runs. With ``precision: bf16-mixed`` they are gathered in
-    bfloat16, while the shards and the sums of gradients stay float32. Checkpoints are folders (torch.distributed.checkpoint), which
-    ``lpm weights export`` reads.
+    bfloat16, while the shards and the sums of gradients stay float32. Checkpoints are folders of
+    torch.distributed.checkpoint, which ``lpm weights export`` reads.
 
     Processes of one context group read the same batches: the batch of a step holds ``N / context`` times
     ``batch_size`` clips.
