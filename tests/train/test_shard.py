@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,10 +10,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from lpm.cli import main
+from lpm.data import MemoryClips
 from lpm.sample import load_performance
 from lpm.sample.sharded import read_sharded
 from lpm.train import PerformanceReport, Sharded
 from lpm.train.checkpoint import read_checkpoint
+from lpm.train.data import make_even
 from lpm.train.shard import refuse_callbacks
 from processes import run_processes
 from shard_work import commands, die, saved, tiny_overlay, train, train_in_turn, training
@@ -106,6 +109,19 @@ def test_a_checkpoint_that_was_cut_off_is_refused(sharded, tmp_path):
 def test_callbacks_that_need_the_whole_model_are_refused(callback, word):
     with pytest.raises(ValueError, match=word):
         refuse_callbacks(Trainer(accelerator="cpu", logger=False, callbacks=[callback]))
+
+
+@pytest.mark.parametrize("count, batches", [(5, [[0, 1], [2, 3]]), (3, [[0, 1], [2]])])
+def test_all_replicas_validate_on_equally_many_batches(count, batches, monkeypatch):
+    replicas = []
+    for rank in range(2):
+        clips = SimpleNamespace(samples=list(range(count)), batch_size=2, rank=rank, world=2, repeat=False)
+        make_even(clips)
+        clips._clip = clips.samples.__getitem__
+        monkeypatch.setattr("lpm.data.memory.collate", list)
+        replicas.append([MemoryClips.draw(clips, step) for step in range(MemoryClips.__len__(clips))])
+    assert len(replicas[0]) == len(replicas[1])
+    assert replicas == ([[batches[0]], [batches[1]]] if count == 5 else [batches, batches])
 
 
 def test_context_must_divide_the_processes():

@@ -106,7 +106,10 @@ class PuppetData(LightningDataModule):
         """Return the clips of one split of the encoded corpus."""
         folder = self.folder / "shards" if self.pixels else self.encoded
         rank, world = replica(self.trainer)
-        return MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, rank=rank, world=world, **settings)
+        clips = MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, rank=rank, world=world, **settings)
+        if rank is not None and not clips.repeat:
+            make_even(clips)
+        return clips
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return an endless loader of training batches."""
@@ -159,6 +162,17 @@ class PuppetData(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue at a saved place."""
         self.place = state_dict.get("train")
+
+
+def make_even(clips: MemoryClips) -> None:
+    """Give all replicas equally many batches, since sharded ones wait for each other: the last clips are left out, or,
+    where there are fewer than one batch for each, all replicas take the same.
+    """
+    step = clips.batch_size * clips.world
+    if len(clips.samples) < step:
+        clips.rank, clips.world = 0, 1
+    else:
+        clips.samples = clips.samples[: len(clips.samples) // step * step]
 
 
 def only_global(references: Any, rng: Any) -> list[int]:
