@@ -83,8 +83,11 @@ def materialise(modules: list[nn.Module]) -> None:
         own = [(name, tensor) for name, tensor in module._parameters.items() if tensor is not None]
         for name, tensor in own:
             module._parameters[name] = nn.Parameter(torch.empty_like(tensor, device="cpu"), tensor.requires_grad)
-        if hasattr(type(module), "reset_parameters"):  # of the type: a recomputed block's wrapper passes names on
-            module.reset_parameters()
+        reset = getattr(
+            type(module), "reset_parameters", None
+        )  # of the type: a recomputed block's wrapper passes names on
+        if reset is not None:
+            reset(module)
         elif own:
             raise ValueError(f"{type(module).__name__} cannot be built late; give it a method reset_parameters()")
 

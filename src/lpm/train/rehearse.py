@@ -110,7 +110,9 @@ def fake_inputs(network: DiT, clip: ClipShape) -> tuple[Tensor, Tensor, Conditio
     picture = (channels, clip.height, clip.width)
 
     def audio(part: nn.Module | None, rate: float) -> AudioFeatures | None:
-        return part and AudioFeatures(torch.zeros(batch, clip.audio, linear_width(part)), rate, -2.6)
+        if part is None:
+            return None
+        return AudioFeatures(torch.zeros(batch, clip.audio, linear_width(part)), rate, -2.6)
 
     text = TextFeatures(torch.zeros(batch, clip.text, linear_width(network.text)), kinds.new_ones(batch, clip.text) > 0)
     references = References(kinds, kinds, kinds == 0, latents_BRCYX=torch.zeros(batch, clip.references, *picture))
