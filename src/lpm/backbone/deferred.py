@@ -83,9 +83,8 @@ def materialise(modules: list[nn.Module]) -> None:
         own = [(name, tensor) for name, tensor in module._parameters.items() if tensor is not None]
         for name, tensor in own:
             module._parameters[name] = nn.Parameter(torch.empty_like(tensor, device="cpu"), tensor.requires_grad)
-        reset = getattr(
-            type(module), "reset_parameters", None
-        )  # of the type: a recomputed block's wrapper passes names on
+        # of the type, since the wrapper of a recomputed block passes on the block's methods
+        reset = getattr(type(module), "reset_parameters", None)
         if reset is not None:
             reset(module)
         elif own:

@@ -24,7 +24,7 @@ class Parser(ArgumentParser):
 
     def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
         """Parse words, those of list options joined."""
-        lists = [action.option_strings[-1] for action in self._actions if takes_list(action)]
+        lists = [option for action in self._actions if takes_list(action) for option in action.option_strings]
         return super().parse_args(None if args is None else join_lists(list(args), lists), *rest, **named)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
