@@ -89,7 +89,7 @@ def rehearse(network: DiT, clip: ClipShape, mode: Mode) -> float:
     ``network`` must have been built under the ``FakeTensorMode`` in which this is called; it is changed.
     """
     if mode.half and mode.sharded:
-        network.bfloat16()
+        halve(network)
     if mode.context > 1:
         share_sequence(network, mode.context, 0, lambda x: x)
     noisy, t, conditions = fake_inputs(network, clip)
@@ -101,6 +101,14 @@ def rehearse(network: DiT, clip: ClipShape, mode: Mode) -> float:
         del error
         loss.backward()
     return alive.peak
+
+
+def halve(network: nn.Module) -> None:
+    """Give a network new bfloat16 parameters; ``.bfloat16()`` cannot replace fake ones in place."""
+    for module in network.modules():
+        for name, tensor in module._parameters.items():
+            if tensor is not None:
+                module._parameters[name] = nn.Parameter(tensor.detach().bfloat16())
 
 
 def fake_inputs(network: DiT, clip: ClipShape) -> tuple[Tensor, Tensor, Conditions]:
