@@ -35,7 +35,7 @@ class DeferredDiT(nn.Module):
             network = self.network()
         return recomputed(network, self.recompute) if self.recompute else network
 
-    def build(self, prepare: Finish | None = None, finish: Finish | None = None) -> DiT:
+    def build(self, prepare: Callable[[DiT], Any] | None = None, finish: Finish | None = None) -> DiT:
         """Return the network with its weights, on the CPU unless ``finish`` moves its parts.
 
         Args:

@@ -85,4 +85,4 @@ def load_weights(model: PerformanceModel, tensors: dict[str, Tensor]) -> None:
             if names
         ]
         raise ValueError(f"weights do not fit the spec: {', '.join(faults)}; use the config.json they were saved with")
-    set_model_state_dict(model, tensors, options=StateDictOptions(full_state_dict=True, strict=False))
+    set_model_state_dict(model, {**tensors}, options=StateDictOptions(full_state_dict=True, strict=False))
