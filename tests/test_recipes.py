@@ -13,12 +13,14 @@ from lpm.sample.pretrained import load_weights, own_weights
 RECIPES = Path(__file__).parent.parent / "recipes"
 FILES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
 PREDICT = {"predict.yaml", "stream.yaml"}
-NEED_WEIGHTS = {"overlay/1b.yaml"}  # built, trained and more in train/test_real_weights.py
+# 1b is built, trained and more in train/test_real_weights.py
+NEED_WEIGHTS = {"overlay/1b.yaml", "overlay/14b.yaml", "overlay/17b.yaml"}
 
 
 def words(name: str) -> list[str]:
-    below = {"overlay/decoder.yaml": "codec.yaml"}.get(name, "base.yaml" if name.startswith("overlay/") else None)
-    return [*(["--config", str(RECIPES / below)] if below else []), "--config", str(RECIPES / name)]
+    special = {"overlay/decoder.yaml": ["codec.yaml"], "overlay/14b.yaml": ["base.yaml", "overlay/17b.yaml"]}
+    below = special.get(name, ["base.yaml"] if name.startswith("overlay/") else [])
+    return [word for file in (*below, name) for word in ("--config", str(RECIPES / file))]
 
 
 def build(name: str, folder: Path) -> LPMCLI:

@@ -56,11 +56,17 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int, attend: Attend | None = None, voices: int = 1) -> None:
         super().__init__()
-        rest = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 1.0])
-        self.modulation = nn.Parameter(rest[:, None].repeat(1, width))
+        self.modulation = nn.Parameter(torch.empty(6, width))
+        self.reset_parameters()
         self.attention = SelfAttention(width, heads, attend)
         self.cross = MultiModalAttention(width, heads, attend, voices)
         self.feed_forward = mlp(width, hidden, width)
+
+    def reset_parameters(self) -> None:
+        """Open the gates and put the modulation at rest."""
+        rest = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 1.0], device=self.modulation.device)
+        with torch.no_grad():
+            self.modulation.copy_(rest[:, None])
 
     def forward(
         self,

@@ -22,7 +22,12 @@ class TextContext(nn.Module):
     def __init__(self, text_width: int, width: int) -> None:
         super().__init__()
         self.project = mlp(text_width, width, width)
-        self.null = nn.Parameter(torch.randn(width) * 0.02)
+        self.null = nn.Parameter(torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the null token."""
+        nn.init.normal_(self.null, std=0.02)
 
     def forward(self, text: TextFeatures | None, batch: int, keep_B: Tensor | None = None) -> TextFeatures:
         """Return tokens (B, 1 + L, D), the null token first, and which of them may be read."""
@@ -50,8 +55,13 @@ class AudioContext(nn.Module):
         self.past, self.future, self.stride_t, self.waves = past, future, stride_t, 64
         self.project = nn.Sequential(mlp(audio_width, width, width), nn.LayerNorm(width))
         self.time = nn.Linear(self.waves, width)
+        self.null = nn.Parameter(torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the embedding of time and the null token."""
         nn.init.normal_(self.time.weight, std=0.02)
-        self.null = nn.Parameter(torch.randn(width) * 0.02)
+        nn.init.normal_(self.null, std=0.02)
 
     def forward(
         self, audio: AudioFeatures | None, batch: int, frames: int, fps: float, keep_B: Tensor | None = None
@@ -107,9 +117,14 @@ class AudioSummary(nn.Module):
         self.tokens, self.stride_t = tokens, stride_t
         self.count = max(1, round(self.length * rate))
         self.project = nn.Linear(audio_width, narrow)
-        self.null = nn.Parameter(torch.randn(narrow) * 0.02)
+        self.null = nn.Parameter(torch.empty(narrow))
+        self.reset_parameters()
         self.summarise = mlp(self.count * narrow, 2 * width, tokens * width)
         self.norm = nn.LayerNorm(width)
+
+    def reset_parameters(self) -> None:
+        """Draw the null token."""
+        nn.init.normal_(self.null, std=0.02)
 
     def forward(
         self, audio: AudioFeatures | None, batch: int, frames: int, fps: float, keep_B: Tensor | None = None

@@ -19,7 +19,8 @@ from lpm.backbone.context import (
 )
 from lpm.backbone.head import Head
 from lpm.backbone.positions import SegmentOffsets
-from lpm.backbone.segments import fine, join_masks, join_times, join_tokens, reference_segment, video_segment
+from lpm.backbone.segments import fine, join_times, join_tokens, reference_segment, video_segment
+from lpm.backbone.share import Share, WholeSequence
 from lpm.hub import Spec, from_pretrained, load_fitting, push_to_hub, save_pretrained, share_all
 from lpm.nn import ContextAttention, PatchEmbed, TimeEmbed, Whole
 from lpm.ops import Attend, make_rotary
@@ -81,13 +82,18 @@ class DiT(nn.Module):
         self.text, self.speak, self.listen = text, speak, listen
         self.time = TimeEmbed(width, waves)
         self.time_modulation = nn.Linear(width, 6 * width)
-        nn.init.zeros_(self.time_modulation.weight)
-        nn.init.zeros_(self.time_modulation.bias)
+        self.reset_parameters()
         self.blocks = nn.ModuleList(
             Block(width, heads, hidden or 4 * width, attend, voices=len(heard_by(self.hears, i, (speak, listen))))
             for i in range(depth)
         )
         self.head = head or Head(embed)
+        self.share: Share = WholeSequence()  # another one by lpm.backbone.context_parallel
+
+    def reset_parameters(self) -> None:
+        """Let noise levels modulate nothing at first."""
+        nn.init.zeros_(self.time_modulation.weight)
+        nn.init.zeros_(self.time_modulation.bias)
 
     def forward(self, noisy_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, fps: float) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for latents with noise level ``t_BT`` per latent frame."""
@@ -98,16 +104,18 @@ class DiT(nn.Module):
         segments = [video_segment(self.embed(noisy_BTCYX), times_T, t_BT, self.embed, noisy_BTCYX)]
         if conditions.references is not None:
             segments.append(reference_segment(self.embed, self.offsets, conditions))
-        x_BLD, positions_BL3 = join_tokens(segments)
-        view = Whole(make_rotary(positions_BL3, self.head_width), join_masks(segments))
-        time_BSD = self.time(join_times(segments))
+        own = self.share.take(segments)
+        x_BLD, positions_BL3 = join_tokens(own)
+        view = Whole(make_rotary(positions_BL3, self.head_width), self.share.mask(segments))
+        time_BSD = self.time(join_times(own))
         time_BS6D = self.time_modulation(F.silu(time_BSD)).unflatten(-1, (6, -1))
 
-        video = segments[0].tokens_BFLD.shape[2] * frames
+        video = own[0].tokens_BFLD.shape[2] * frames
         for i, block in enumerate(self.blocks):
             x_BLD, _ = block(x_BLD, time_BS6D, view, video, text, heard_by(self.hears, i, heard))
 
-        return self.head(x_BLD[:, :video], self.time(segments[0].t_BF), self.embed, noisy_BTCYX[:, 0])
+        video_BTLD = self.share.join(x_BLD[:, :video].unflatten(1, (frames, -1)), segments[0].tokens_BFLD.shape[2])
+        return self.head(video_BTLD.flatten(1, 2), self.time(segments[0].t_BF), self.embed, noisy_BTCYX[:, 0])
 
     def readers(self, block: int) -> list[ContextAttention]:
         """Return what reads audio in a block, in the order of ``lpm.backbone.context.heard_by``."""

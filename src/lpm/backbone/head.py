@@ -13,8 +13,14 @@ class Head(nn.Module):
 
     def __init__(self, embed: PatchEmbed) -> None:
         super().__init__()
-        self.modulation = nn.Parameter(torch.zeros(2, embed.width))
-        self.out = zero_linear(embed.width, embed.noisy.in_features)
+        self.modulation = nn.Parameter(torch.empty(2, embed.width))
+        self.out = nn.Linear(embed.width, embed.noisy.in_features)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Put the modulation at rest and the output at zero."""
+        nn.init.zeros_(self.modulation)
+        zero_(self.out)
 
     def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, first_BCYX: Tensor) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for the tokens of T frames, all of the size of ``first_BCYX``."""
@@ -46,10 +52,16 @@ class MotionHead(nn.Module):
         super().__init__()
         self.filters = filters
         self.new = Head(embed)
-        self.gate = zero_linear(embed.width, 1)
+        self.gate = nn.Linear(embed.width, 1)
         channels = embed.noisy.in_features // embed.patch**2
         self.filter = nn.Conv2d(channels, filters * channels, 3, padding=1, bias=False)
-        self.amount = zero_linear(embed.width, filters * embed.patch**2)
+        self.amount = nn.Linear(embed.width, filters * embed.patch**2)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Let nothing move and nothing new appear."""
+        zero_(self.gate)
+        zero_(self.amount)
 
     def forward(self, x_BLD: Tensor, time_BTD: Tensor, embed: PatchEmbed, first_BCYX: Tensor) -> Tensor:
         """Return the prediction (B, T, C, Y, X) for the tokens of T frames; ``first_BCYX`` is the clean first frame."""
@@ -68,9 +80,7 @@ def by_frame(patches_BLC: Tensor, embed: PatchEmbed, like_BCYX: Tensor) -> Tenso
     return embed.join(patches_BLC.unflatten(1, (-1, tokens)), height)
 
 
-def zero_linear(width_in: int, width_out: int) -> nn.Linear:
-    """Return a linear layer whose weights and biases are zero."""
-    linear = nn.Linear(width_in, width_out)
+def zero_(linear: nn.Linear) -> None:
+    """Make the weights and biases of a linear layer zero."""
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
-    return linear

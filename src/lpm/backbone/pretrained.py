@@ -63,6 +63,40 @@ def stored_shapes(folder: Path) -> dict[str, torch.Size]:
     return found
 
 
+class WeightFolder:
+    """Weights of a DiT in a folder, read one tensor at a time.
+
+    Raises:
+        ValueError: no folder of ``lpm weights convert``.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / CONFIG).is_file():
+            raise ValueError(f"{folder} holds no {CONFIG}; give a folder written by `lpm weights convert`")
+        self.files: dict[str, Path] = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                self.files |= dict.fromkeys(file.keys(), path)
+
+    def read(self, name: str) -> Tensor:
+        """Return one tensor."""
+        with safe_open(self.files[name], framework="pt") as file:
+            return file.get_tensor(name)  # type: ignore[no-any-return]
+
+    def shape(self, name: str) -> torch.Size:
+        """Return the shape of one tensor, without reading it."""
+        with safe_open(self.files[name], framework="pt") as file:
+            return torch.Size(file.get_slice(name).get_shape())
+
+    def check(self, expected: Mapping[str, Tensor]) -> None:
+        """Raise KeysDiffer unless the weights fit a network's tensors; audio paths may be missing."""
+        found = {name: self.shape(name) for name in self.files}
+        fresh = {name for name in expected if any(part in name for part in FRESH)} - found.keys()
+        needed = {name: shape for name, shape in shapes(expected).items() if name not in fresh}
+        check_keys(needed, found, f"weights of {self.folder}")
+
+
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:
     """Return the number of values in all tensors."""
     return sum(torch.Size(tensor.shape).numel() for tensor in tensors.values())

@@ -20,12 +20,14 @@ class Segment:
         positions_BN3: (t, y, x) of the F L tokens; the batch may be 1.
         t_BF: noise levels.
         mask_BF: True on pictures that may be seen; None for all.
+        real_L: True on tokens that are no padding, of each picture; None for all.
     """
 
     tokens_BFLD: Tensor
     positions_BN3: Tensor
     t_BF: Tensor
     mask_BF: Tensor | None = None
+    real_L: Tensor | None = None
 
 
 def fine(x: Tensor) -> torch.dtype:
@@ -70,12 +72,13 @@ def join_tokens(segments: list[Segment]) -> tuple[Tensor, Tensor]:
 
 def join_masks(segments: list[Segment]) -> Tensor | None:
     """Return which tokens may be read, (B, 1, 1, L), or None if all may."""
-    if all(segment.mask_BF is None for segment in segments):
+    if all(segment.mask_BF is None and segment.real_L is None for segment in segments):
         return None
     masks = []
     for segment in segments:
         seen = torch.ones_like(segment.t_BF, dtype=torch.bool) if segment.mask_BF is None else segment.mask_BF
-        masks.append(seen.repeat_interleave(segment.tokens_BFLD.shape[2], dim=1))
+        real = torch.ones_like(seen[0, :1]) if segment.real_L is None else segment.real_L
+        masks.append((seen[:, :, None] & real).expand(-1, -1, segment.tokens_BFLD.shape[2]).flatten(1))
     return torch.cat(masks, dim=1)[:, None, None]
 
 

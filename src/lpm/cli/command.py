@@ -2,11 +2,12 @@
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable
 from textwrap import indent
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
@@ -19,7 +20,12 @@ class Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and whose list options take words: ``--plan a.yaml b.yaml``."""
+
+    def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
+        """Parse words, those of list options joined."""
+        lists = [option for action in self._actions if takes_list(action) for option in action.option_strings]
+        return super().parse_args(None if args is None else join_lists(list(args), lists), *rest, **named)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line with a did-you-mean and leave with exit code 2."""
@@ -27,6 +33,30 @@ class Parser(ArgumentParser):
             super().error(message, ex)
         print(f"error: {explain(message, option_names(self))}; see {self.prog} --help", file=sys.stderr)
         self.exit(2)
+
+
+def takes_list(action: argparse.Action) -> bool:
+    """Tell whether an option's type is a list, or a list or None."""
+    kind = getattr(action, "_typehint", None)
+    return bool(action.option_strings) and list in (get_origin(kind), *map(get_origin, get_args(kind)))
+
+
+def join_lists(words: list[str], options: list[str]) -> list[str]:
+    """Write the words behind each of ``options`` as one JSON list.
+
+    >>> join_lists(["--plan", "a.yaml", "b.yaml", "--gpus", "8x80"], ["--plan"])
+    ['--plan', '["a.yaml", "b.yaml"]', '--gpus', '8x80']
+    """
+    joined: list[str] = []
+    while words:
+        word, *words = words
+        joined.append(word)
+        if word in options:
+            count = next((i for i, value in enumerate(words) if value.startswith("--")), len(words))
+            if count and not words[0].startswith("["):
+                joined.append(json.dumps(words[:count]))
+                words = words[count:]
+    return joined
 
 
 def option_names(parser: argparse.ArgumentParser) -> list[str]:

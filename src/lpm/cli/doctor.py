@@ -13,19 +13,30 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "webdataset", 
 MALICIOUS_LIGHTNING = ("2.6.2", "2.6.3")
 
 
-def doctor(json: bool = False) -> int:
+def doctor(json: bool = False, plan: list[str] | None = None, gpus: str = "1x80", size: str | None = None) -> int:
     """Report versions, devices, attention back ends, optional parts, and which ``lightning`` comes first on the path.
+
+    With --plan, say instead what a recipe will take of each GPU, whether it fits, and what to change if not; nothing
+    is downloaded or run.
 
     Args:
         json: print one JSON object instead of a table.
+        plan: recipe, and the overlays that lie over it.
+        gpus: how many GPUs of how many GB, such as 8x80.
+        size: height and width of the video in pixels, such as 480x832; those of the puppet corpus if not given.
 
     Returns:
-        0, or 1 where something that is needed does not work.
+        0, or 1 where something that is needed does not work, or a plan does not fit.
 
     Example:
         lpm doctor
         lpm doctor --json
+        lpm doctor --plan recipes/base.yaml recipes/overlay/17b.yaml recipes/overlay/fsdp.yaml --gpus 8x80
     """
+    if plan:
+        from lpm.cli.plan import report_plan
+
+        return report_plan(plan, gpus, size, json)
     rows = [row for part in (_python, _packages, _devices, _attention, _scripts, _espeak) for row in part()]
     _print_json(rows) if json else _print_table(rows)
     return int(any(state == "bad" for _, state, _ in rows))

@@ -1,6 +1,7 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with our parser and settings."""
 
 import sys
+import warnings
 from typing import Any, NoReturn
 from unittest.mock import patch
 
@@ -52,6 +53,8 @@ def cli(program: str, words: list[str], run: bool = True) -> LPMCLI:
         words: subcommand and options; options alone where ``run`` is False.
         run: False builds only.
     """
+    # BaseTraining.configure_model builds the same whole model again and again: averaging is safe, memory does not grow
+    warnings.filterwarnings("ignore", message="You're using the WeightAveraging callback with a model that overrides")
     # without it, ${...} inside a subcommand's config is looked up one level too high
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     with patch.object(sys, "argv", [sys.argv[0], *words]):  # strategies of several processes start this script again

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from lpm.backbone import realise
 from lpm.condition import audio_features, encode_references
 from lpm.flow import Coordinates, Prediction
 from lpm.hub import Spec, check_fit, from_pretrained, push_to_hub, save_pretrained
@@ -70,6 +71,7 @@ class PerformanceModel(LightningModule):
 
     def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
         """Load shared tensors; parts that bring their own weights may be absent."""
+        realise(self)
         expected = self.state_dict()
         for name in carried(self, tensors):
             expected = {key: tensor for key, tensor in expected.items() if not key.startswith(f"{name}.")}

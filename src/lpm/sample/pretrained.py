@@ -10,6 +10,7 @@ from torch import Tensor
 from lpm.build import build
 from lpm.hub import fetch, is_repository, read_tensors
 from lpm.sample.performance import PerformanceModel
+from lpm.sample.sharded import is_sharded_checkpoint, read_sharded
 from lpm.sample.tensors import load_weights, own_weights
 
 __all__ = ["base_puppet", "load_performance", "load_weights", "own_weights", "read_weights", "save_performance"]
@@ -56,9 +57,10 @@ def is_builder(source: Path | str) -> bool:
 
 def read_weights(source: Path | str) -> dict[str, Tensor]:
     """Return a model's own tensors from a checkpoint of ``lightning fit``, or from a source of ``load_performance``."""
-    if Path(source).is_file():
-        content = torch.load(source, map_location="cpu", weights_only=True)["state_dict"]
-        tensors = {name.removeprefix("model."): tensor for name, tensor in content.items() if name.startswith("model.")}
+    if is_sharded_checkpoint(Path(source)):
+        tensors = of_model(read_sharded(Path(source)))
+    elif Path(source).is_file():
+        tensors = of_model(torch.load(source, map_location="cpu", weights_only=True)["state_dict"])
     elif is_builder(source):
         tensors = load_performance(source).state_dict()
     elif Path(source).is_dir() or is_repository(str(source)):
@@ -66,3 +68,8 @@ def read_weights(source: Path | str) -> dict[str, Tensor]:
     else:
         raise ValueError(f"weights {source} are missing; give a folder of `lpm weights export` or a checkpoint")
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("codec.")}
+
+
+def of_model(content: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the model's tensors from the state of a training module."""
+    return {name.removeprefix("model."): tensor for name, tensor in content.items() if name.startswith("model.")}

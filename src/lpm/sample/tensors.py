@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
 from lpm.hub import check_fit
 from lpm.sample.adapter import at_rest, is_adapted
@@ -27,4 +28,4 @@ def load_weights(model: PerformanceModel, tensors: Mapping[str, Tensor]) -> None
     if is_adapted(model.backbone) and not any(".lora_" in name for name in tensors):
         tensors = at_rest(model, tensors)
     check_fit(own_weights(model), tensors)
-    model.load_state_dict(tensors, strict=False)
+    set_model_state_dict(model, dict(tensors), options=StateDictOptions(full_state_dict=True, strict=False))

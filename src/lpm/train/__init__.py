@@ -4,6 +4,7 @@ from lpm.train.adapter import AdaptersOff, SaveAdapter
 from lpm.train.audio_data import AudioData
 from lpm.train.audio_report import AudioWindowReport, compare_windows
 from lpm.train.audio_windows import AudioWindowTraining
+from lpm.train.average import ShardedAverage
 from lpm.train.base import BaseTraining
 from lpm.train.callbacks import PerformanceReport, StoreSpec
 from lpm.train.clips import PuppetClips
@@ -19,16 +20,18 @@ from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
 from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
+from lpm.train.seed import SeedSteps
+from lpm.train.shard import Sharded
 from lpm.train.stream import StreamRequest, StreamRequests, WriteStreams
 from lpm.train.student import StudentAverage
 from lpm.train.trajectories import TrajectorySettings, make_trajectories
 from lpm.train.trajectory_data import TrajectoryData
 
 __all__ = [
+    "AdaptersOff",
     "AudioData",
     "AudioWindowReport",
     "AudioWindowTraining",
-    "AdaptersOff",
     "BasePrediction",
     "BaseTraining",
     "Change",
@@ -51,6 +54,9 @@ __all__ = [
     "Request",
     "Requests",
     "SaveAdapter",
+    "SeedSteps",
+    "Sharded",
+    "ShardedAverage",
     "StoreSpec",
     "StreamRequest",
     "StreamRequests",

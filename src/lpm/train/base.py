@@ -13,6 +13,7 @@ from lpm.condition import ConditionDropout
 from lpm.objective import FlowMatching
 from lpm.sample.performance import PerformanceModel
 from lpm.sample.pretrained import load_weights, read_weights
+from lpm.train.shard import lay_out
 from lpm.types import Batch, Conditions
 
 
@@ -59,6 +60,10 @@ class BaseTraining(LightningModule):
         self.learning_rate, self.audio_rate = learning_rate, audio_rate
         self.warmup, self.optimizer = warmup, optimizer or adamw
         self.start = start
+
+    def configure_model(self) -> None:
+        """Build a deferred backbone, and shard the model if the strategy is ``lpm.train.Sharded``."""
+        lay_out(self, self.model)
 
     def on_fit_start(self) -> None:
         """Load the weights of ``start``, unless this run is being resumed."""

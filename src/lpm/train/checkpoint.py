@@ -5,10 +5,12 @@ from typing import Any, Protocol
 
 import torch
 
+from lpm.backbone import realise
 from lpm.build import build
 from lpm.sample.adapter import base_of, load_adapter
 from lpm.sample.performance import PerformanceModel
 from lpm.sample.pretrained import base_puppet, load_performance
+from lpm.sample.sharded import is_sharded_checkpoint, read_rest, read_sharded
 from lpm.train.codec import CodecTraining
 
 
@@ -25,14 +27,7 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
         ValueError: no such file, no checkpoint of a recipe, or another kind of training.
     """
     path = Path(checkpoint)
-    if not path.is_file():
-        raise ValueError(f"checkpoint {path} is missing; give a .ckpt written by `lightning fit`, or a weights folder")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{path} is no checkpoint ({type(error).__name__}); give a .ckpt written by `lightning fit`"
-        ) from error
+    content = read_checkpoint(path)
     if "spec" not in content:
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
     module = build(content["spec"])
@@ -44,9 +39,26 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
             f"{path} is of a {type(module).__name__}, which trains neither a performance model nor a codec; give a "
             "checkpoint of recipes/base.yaml, dpo.yaml, codec.yaml or online"
         )
+    realise(module.model)
     found = content["state_dict"].items()
     module.model.load_state_dict({name[6:]: x for name, x in found if name.startswith("model.")})
     return module.eval(), content["spec"]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint, one file or a folder of shards, of the latter without optimiser state."""
+    if is_sharded_checkpoint(path):
+        return {**read_rest(path), "state_dict": read_sharded(path)}
+    if path.is_dir() and list(path.glob("*.distcp")):
+        raise ValueError(f"{path} was cut off while it was written; take the checkpoint before it")
+    if not path.is_file():
+        raise ValueError(f"checkpoint {path} is missing; give a .ckpt written by `lightning fit`, or a weights folder")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no checkpoint ({type(error).__name__}); give a .ckpt written by `lightning fit`"
+        ) from error
 
 
 def load_model(source: Path | str) -> PerformanceModel:
@@ -83,5 +95,6 @@ def open_source(source: Path | str) -> tuple[PerformanceModel | CodecTraining, d
 
 
 def is_checkpoint(source: Path | str) -> bool:
-    """Tell a checkpoint, there or missing, from folders, repositories and builders."""
-    return Path(source).is_file() or Path(source).suffix == ".ckpt"
+    """Tell a checkpoint, file or folder of shards, there or missing, from other folders, repositories and builders."""
+    place = Path(source)
+    return place.is_file() or place.suffix == ".ckpt" or any(place.glob("*.distcp"))

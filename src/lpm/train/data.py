@@ -29,6 +29,7 @@ from lpm.data.puppets.build import build_corpus
 from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.train.encode import codec_hash, encode_corpus
 from lpm.train.mixture_table import print_plan
+from lpm.train.shard import replica
 from lpm.types import Batch, Codec
 
 Kind = Literal["global", "body", "expression"]
@@ -120,7 +121,11 @@ class PuppetData(LightningDataModule):
     def clips(self, split: str, cut: Cut, **settings: Any) -> MemoryClips:
         """Return the clips of one split of the encoded corpus."""
         folder = self.folder / "shards" if self.pixels else self.encoded
-        return MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, **settings)
+        rank, world = replica(self.trainer)
+        clips = MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, rank=rank, world=world, **settings)
+        if rank is not None and not clips.repeat:
+            make_even(clips)
+        return clips
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return an endless loader of training batches; print what a mixture keeps, drops and repeats."""
@@ -175,6 +180,17 @@ class PuppetData(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue at a saved place."""
         self.place = state_dict.get("train")
+
+
+def make_even(clips: MemoryClips) -> None:
+    """Give all replicas equally many batches, since sharded ones wait for each other: the last clips are left out, or,
+    where there are fewer than one batch for each, all replicas take the same.
+    """
+    step = clips.batch_size * clips.world
+    if len(clips.samples) < step:
+        clips.rank, clips.world = 0, 1
+    else:
+        clips.samples = clips.samples[: len(clips.samples) // step * step]
 
 
 def only_global(references: Any, rng: Any) -> list[int]:

@@ -1,0 +1,123 @@
+"""The plan's memory is what a real training step takes, within 10 %."""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from lpm.backbone import DeferredDiT, recomputed, wan
+from lpm.backbone.cost import ClipShape
+from lpm.cli import main
+from lpm.train.plan import Job, advise, job_of, network_of, predict
+from lpm.train.rehearse import fake_inputs
+
+network = partial(wan, width=96, depth=6, heads=4, hidden=384, channels=8, text_width=64, waves=32, audio_width=32)
+RECIPES = Path(__file__).parents[2] / "recipes"
+SMALL = ClipShape(1, 5, 16, 16, text=32, audio=60)
+LARGE = ClipShape(2, 7, 24, 24, text=32, audio=60)
+
+
+def job(clip, **settings):
+    one = {"gpus": 1, "memory": 80e9, "half": False, "sharded": False, "context": 1, "recompute": 0}
+    return Job(network, clip, **{**one, **settings})
+
+
+def train(model, clip, half, device="cpu"):
+    """Two steps of AdamW: the second meets its moments."""
+    noisy, t, conditions = fake_inputs(model, clip)
+    optimizer = torch.optim.AdamW(model.parameters())
+    for _ in range(2):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            loss = (model(noisy, t, conditions, clip.fps).float() - noisy).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def measured_on_cpu(clip, half, recompute):
+    """Peak of what PyTorch's allocator gave out, from the first weight to the last step."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        model = network()
+        train(recomputed(model) if recompute else model, clip, half)
+    events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak
+
+
+@pytest.mark.parametrize("clip", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("half, recompute", [(False, 0), (True, 0), (False, 1)], ids=["float", "half", "recompute"])
+def test_predicted_memory_is_measured_memory(clip, half, recompute):
+    predicted = predict(job(clip, half=half, recompute=recompute)).total
+    assert predicted == pytest.approx(measured_on_cpu(clip, half, recompute), rel=0.1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("clip", [SMALL, LARGE], ids=["small", "large"])
+def test_predicted_memory_is_measured_memory_on_a_gpu(clip):
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    with torch.device("cuda"):
+        train(network(), clip, half=True, device="cuda")
+    measured = torch.cuda.max_memory_allocated() - before
+    assert predict(job(clip, half=True)).total == pytest.approx(measured, rel=0.1)
+
+
+def test_each_saving_saves():
+    plain = predict(job(LARGE, half=True))
+    recomputing = predict(job(LARGE, half=True, recompute=1))
+    sharded = predict(job(LARGE, half=True, gpus=4, sharded=True))
+    context = predict(job(LARGE, half=True, gpus=4, sharded=True, context=4))
+    assert recomputing.working < 0.5 * plain.working and recomputing.flops > plain.flops
+    assert sharded.weights == plain.weights / 4 and sharded.total < plain.total
+    assert context.working < 0.5 * sharded.working and context.flops < 0.5 * sharded.flops
+
+
+def test_advice_names_the_mildest_change():
+    assert advise(job(LARGE, memory=4e9 + 60e6)).startswith("recompute: 1:")
+    assert "fewer frames" in advise(job(LARGE, memory=1e9))
+    shared = advise(job(LARGE, memory=4e9 + 35e6, gpus=4, recompute=1))
+    assert re.match(r"trainer.strategy lpm.train.Sharded with context: [24]:", shared)
+
+
+def test_networks_are_found_behind_every_kind_of_spec(tmp_path):
+    shape = {"width": 24, "depth": 2, "heads": 2, "hidden": 32}
+    plain = {"class_path": "lpm.backbone.wan", "init_args": shape}
+    (tmp_path / "config.json").write_text(json.dumps(plain))
+    folder = {"class_path": "lpm.backbone.pretrained_dit", "init_args": {"folder": str(tmp_path)}}
+    again = {"class_path": "lpm.backbone.recomputed", "init_args": {"network": folder, "every": 2}}
+    late = {"class_path": "lpm.backbone.DeferredDiT", "init_args": {"network": "lpm.backbone.puppet", "recompute": 3}}
+    for spec, width, every in ((plain, 24, 0), (folder, 24, 0), (again, 24, 2), (late, 128, 3)):
+        builder, recompute = network_of(spec)
+        assert (builder().embed.width, recompute) == (width, every)
+    assert isinstance(DeferredDiT(builder).on_meta().head, torch.nn.Module)
+    with pytest.raises(ValueError, match="is missing; run"):
+        network_of({"class_path": "lpm.backbone.pretrained_dit", "init_args": {"folder": "nowhere"}})
+
+
+def test_a_recipe_of_something_else_is_refused():
+    with pytest.raises(ValueError, match="recipes of the Base model"):
+        job_of({"model": {"class_path": "lpm.train.CodecTraining", "init_args": {}}, "trainer": {}}, 1, 1e9)
+
+
+def test_the_command_plans_17_billion_without_weights(capsys):
+    words = [str(RECIPES / f"{name}.yaml") for name in ("base", "overlay/17b", "overlay/fsdp")]
+    words = ["doctor", "--plan", *words, "--gpus", "8x80", "--size", "480x832", "--json"]
+    assert main(words) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["parameters"] == pytest.approx(17.5e9, rel=0.01)
+    assert plan["weights"] + plan["optimiser"] == pytest.approx(12 * plan["parameters"] / 8)
+    assert 30e9 < plan["total"] < 76e9 and plan["fits"] and len(plan["unknown"]) == 4
+    assert main([*words[:-4], "2x80", *words[-3:]]) == 1
+    assert "does not fit" in json.loads(capsys.readouterr().out)["verdict"]
+
+
+def test_a_wrong_machine_is_one_line(capsys):
+    assert main(["doctor", "--plan", str(RECIPES / "base.yaml"), "--gpus", "eight"]) == 2
+    assert "write it as 8x80" in capsys.readouterr().err
