@@ -5,6 +5,7 @@ import torch
 
 from context_work import gradients, inputs, network, shared_gradients
 from lpm.backbone.context_parallel import share_sequence
+from lpm.backbone.segments import reference_segment, video_segment
 from processes import run_processes
 
 SHAPES = [
@@ -41,7 +42,11 @@ def test_heads_must_divide_over_the_processes():
 def test_shares_are_equal_and_together_complete(size):
     models = [share_sequence(network(), size, rank, lambda x: x) for rank in range(size)]
     noisy, t, conditions = inputs()
-    whole = [models[0].video_segment(noisy, t), models[0].reference_segment(conditions.references, None)]
+    model, times = models[0], torch.arange(noisy.shape[1]).to(noisy)
+    whole = [
+        video_segment(model.embed(noisy), times, t, model.embed, noisy),
+        reference_segment(model.embed, model.offsets, conditions),
+    ]
     parts = [model.share.take(whole) for model in models]
     assert len({tuple(part[0].tokens_BFLD.shape) for part in parts}) == 1
     for number, segment in enumerate(whole):

@@ -66,9 +66,9 @@ def test_only_one_part_has_storage_before_it_is_finished():
 
 
 def test_weights_that_do_not_fit_are_listed(folder):
-    with pytest.raises(ValueError, match=r"shape: blocks.0.feed_forward.0.bias is \(32,\), not \(40,\)"):
+    with pytest.raises(ValueError, match=r"blocks.0.feed_forward.0.bias +misshapen +\(40,\) +\(32,\)"):
         DeferredDiT(partial(wan, **{**SIZE, "hidden": 40}), folder).build()
-    with pytest.raises(ValueError, match=r"missing: blocks\.2\.attention.out.bias"):
+    with pytest.raises(ValueError, match=r"blocks\.2\.attention.out.bias +missing"):
         DeferredDiT(partial(wan, **{**SIZE, "depth": 3}), folder).build()
     with pytest.raises(ValueError, match="holds no config"):
         DeferredDiT(hearing, f"{folder}/nothing").build()

@@ -40,19 +40,21 @@ class ClipShape:
 def forward_flops(network: DiT, clip: ClipShape, context: int = 1) -> int:
     """Return the operations of one forward pass on each of ``context`` processes that share the clip."""
     blocks = [module for module in network.modules() if isinstance(module, Block)]
+    picture = picture_tokens(network, clip)
+    inside = sum(block_flops(block, clip, picture, heard(network, i, clip), context) for i, block in enumerate(blocks))
+    return inside + outer_flops(network, clip)
+
+
+def heard(network: DiT, index: int, clip: ClipShape) -> list[int]:
+    """Return the tokens a latent frame of each voice that a block hears."""
     speak, listen = (
         None if part is None else windows(part, rate, clip.fps)
         for part, rate in zip((network.speak, network.listen), clip.rates)
     )
-    picture = picture_tokens(network, clip)
-    inside = sum(
-        block_flops(block, clip, picture, heard_by(network.hears, i, (speak, listen)), context)
-        for i, block in enumerate(blocks)
-    )
-    return inside + outer_flops(network, clip)
+    return heard_by(network.hears, index, (speak, listen))
 
 
-def block_flops(block: Block, clip: ClipShape, picture: int, heard: Sequence[int], context: int = 1) -> int:
+def block_flops(block: Block, clip: ClipShape, picture: int, windows: Sequence[int], context: int = 1) -> int:
     """Return the operations of one block that hears windows of so many tokens a latent frame, one per voice."""
     own = -(-picture // context)  # of each picture's tokens
     video, all_own = clip.frames * own, (clip.frames + clip.references) * own
@@ -60,7 +62,7 @@ def block_flops(block: Block, clip: ClipShape, picture: int, heard: Sequence[int
     attention = per_token(block.attention) * all_own + 4 * all_own * (all_own * context) * width
     read = per_token(cross.query, cross.text.out) * video + 4 * video * (clip.text + 1) * width
     kept = per_token(cross.text.key_value) * (clip.text + 1)
-    for reader, window in zip(cross.voices, heard, strict=True):
+    for reader, window in zip(cross.voices, windows, strict=True):
         read += per_token(reader.out) * video + 4 * video * window * width
         kept += per_token(reader.key_value) * clip.frames * window
     return clip.batch * (attention + read + kept + per_token(block.feed_forward) * all_own)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lpm.backbone import DeferredDiT, DiT, pretrained_dit, recomputed
-from lpm.backbone.cost import ClipShape, block_flops, forward_flops, picture_tokens, windows
+from lpm.backbone.cost import ClipShape, block_flops, forward_flops, heard, picture_tokens
 from lpm.backbone.pretrained import CONFIG
 from lpm.build import build, locate
 from lpm.nn import SelfAttention
@@ -124,11 +124,10 @@ def step_flops(job: Job, network: DiT) -> float:
     """Return the operations of a step: forward, twice that backward, and the blocks that are computed again."""
     again = 0.0
     if job.recompute:
-        heard = [windows(part, r, job.clip.fps) for part, r in zip((network.speak, network.listen), job.clip.rates)]
         picture = picture_tokens(network, job.clip)
         for index in range(0, len(network.blocks), job.recompute):
             block: Any = network.blocks[index]
-            again += block_flops(block, job.clip, picture, heard[index % 2], job.context)
+            again += block_flops(block, job.clip, picture, heard(network, index, job.clip), job.context)
     return 3 * forward_flops(network, job.clip, job.context) + again
 
 
