@@ -95,8 +95,9 @@ def materialise(modules: list[nn.Module]) -> None:
 def fill(modules: dict[str, nn.Module], folder: WeightFolder) -> None:
     """Copy the weights of modules from a folder; mute audio that it does not have."""
     for module in modules.values():
-        if isinstance(module, MultiModalAttention) and module.audio is not None:
-            module.audio.zero_value_()
+        if isinstance(module, MultiModalAttention):
+            for reader in module.voices:
+                reader.zero_value_()
     for prefix, module in modules.items():
         for name, tensor in module.named_parameters(recurse=False):
             if join(prefix, name) in folder.files:
