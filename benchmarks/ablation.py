@@ -163,7 +163,10 @@ def saved_every(steps: int) -> int:
 
 
 def train(name: str, seed: int, args: argparse.Namespace) -> tuple[Path, float]:
-    """Train what is left to train of a variant; return its last checkpoint and the seconds that took now."""
+    """Train what is left to train of a variant; return its last checkpoint and the seconds that took now.
+
+    The first training of all draws the corpus in that time, too.
+    """
     begin, checkpoint = time.perf_counter(), None
     variant = VARIANTS[name]
     for stage, steps in split_steps(variant.stages, args.steps).items():

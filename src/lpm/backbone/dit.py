@@ -47,7 +47,7 @@ class DiT(nn.Module):
         hidden: width inside the feed-forward layers, 4 times the width if None.
         waves: sinusoids that a noise level is embedded with; 256 in Wan2.1.
         hears: voices that each block hears, repeated over the depth; the paper's interleaving if None.
-            ``[["speak", "listen"]]`` lets every block hear both, at twice the audio parameters.
+            ``[["speak", "listen"]]`` lets every block hear both, with twice the audio keys, values and outputs.
 
     Source: LPM 1.0, Base LPM; Wan2.1 for the shape of the block.
     """
