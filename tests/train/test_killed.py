@@ -1,5 +1,6 @@
 """A training that was killed goes on as if nothing had happened: ``lightning fit`` on a tiny recipe."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,9 @@ def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path, monkeypatch):
     shutil.copytree(corpus / "shards", tmp_path / "corpus/shards")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main(words(whole)) == 0
-    run = subprocess.run([sys.executable, "-c", DRAWN, *words(killed, 3)], capture_output=True, text=True)
+    command = [sys.executable, "-c", DRAWN, *words(killed, 3)]
+    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    run = subprocess.run(command, env=paths, capture_output=True, text=True)
     assert run.returncode == -signal.SIGKILL, run.stderr
     assert sorted(path.name for path in killed.glob("*.ckpt")) == ["step=2.ckpt"]
     assert main([*words(killed), "--ckpt_path", str(killed / "step=2.ckpt")]) == 0
