@@ -23,7 +23,7 @@ def save_audio(encoder: PretrainedAudio | LogMelEncoder, folder: Path | str) -> 
     if isinstance(encoder, PretrainedAudio):
         save_pretrained(encoder, folder)
         return
-    numbers = {"width": encoder.width, "rate": encoder.rate, "mels": encoder.mels}
+    numbers = {"width": encoder.width, "rate": encoder.rate, "mels": encoder.mels, "blocks": len(encoder.blocks)}
     save_file({name: tensor.contiguous().cpu() for name, tensor in encoder.state_dict().items()}, folder / WEIGHTS)
     spec = {"class_path": "lpm.condition.LogMelEncoder", "init_args": numbers}
     (folder / CONFIG).write_text(json.dumps(spec, indent=1) + "\n")

@@ -15,6 +15,7 @@ from lpm.types import SAMPLE_RATE, AudioEncoder, AudioFeatures
 
 HOP = 160
 FRAME = 400
+KERNEL = 5
 MEL_RATE = SAMPLE_RATE / HOP
 
 
@@ -75,6 +76,11 @@ class CausalConv(nn.Module):
         return self.conv(x[..., : (count - 1) * stride + kernel]), x[..., count * stride :]
 
 
+def causal(convs: nn.ModuleList) -> list[CausalConv]:
+    """Return the list with its type."""
+    return [conv for conv in convs if isinstance(conv, CausalConv)]
+
+
 class LogMelEncoder(nn.Module):
     """Log-mel energies at 100 Hz, then causal convolutions down to ``rate`` tokens a second.
 
@@ -82,46 +88,53 @@ class LogMelEncoder(nn.Module):
         width: features of a token.
         rate: 100 Hz divided by a power of two: 50 for lips, 12.5 for the course of what the partner says.
         mels: mel bands.
+        blocks: residual blocks on the tokens, each of which hears ``KERNEL - 1`` tokens further back.
 
     >>> LogMelEncoder(width=8, rate=50)(torch.zeros(2, 16_000)).shape
     torch.Size([2, 50, 8])
     """
 
-    def __init__(self, width: int = 128, rate: float = 50.0, mels: int = 64) -> None:
+    def __init__(self, width: int = 128, rate: float = 50.0, mels: int = 64, blocks: int = 0) -> None:
         super().__init__()
         halvings = math.log2(MEL_RATE / rate) if rate > 0 else -1.0
         if halvings < 0 or halvings != int(halvings):
             raise ValueError(f"audio token rate of {rate} Hz is not 100 / 2^n; choose 100, 50, 25, 12.5 or 6.25")
+        if blocks < 0:
+            raise ValueError(f"{blocks} blocks; choose 0 or more")
         self.width, self.rate, self.mels = width, rate, mels
         strided = [CausalConv(width, width, kernel=4, stride=2) for _ in range(int(halvings))]
         self.convs = nn.ModuleList([CausalConv(mels, width, kernel=3), *strided])
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.convs)
+        self.blocks = nn.ModuleList(CausalConv(width, width, KERNEL) for _ in range(blocks))
+        self.block_norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
         self.out = nn.Linear(width, width)
 
     def init_state(self, batch: int) -> tuple[Tensor, ...]:
         """Return the state before the first sample: silence."""
         parameter = self.out.weight
         samples = parameter.new_zeros(batch, FRAME - HOP)
-        return (samples, *(conv.init_state(batch) for conv in self._causal_convs()))
+        return (samples, *(conv.init_state(batch) for conv in causal(self.convs) + causal(self.blocks)))
 
     def step(self, samples_BS: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Encode the next samples, any number of them; return the tokens that became complete and the next state."""
         waiting, *conv_states = state
+        block_states = conv_states[len(self.convs) :]
         frames, waiting = take_frames(torch.cat([waiting, samples_BS.to(waiting)], dim=-1), FRAME, HOP)
         x = log_mel(frames, self.mels).to(waiting.dtype).transpose(1, 2)
         next_state = [waiting]
-        for conv, norm, conv_state in zip(self._causal_convs(), self.norms, conv_states, strict=True):
+        for conv, norm, conv_state in zip(causal(self.convs), self.norms, conv_states):
             x, conv_state = conv.step(x, conv_state)
             x = F.gelu(norm(x.transpose(1, 2)).transpose(1, 2))
+            next_state.append(conv_state)
+        for conv, norm, conv_state in zip(causal(self.blocks), self.block_norms, block_states, strict=True):
+            more, conv_state = conv.step(norm(x.transpose(1, 2)).transpose(1, 2), conv_state)
+            x = x + F.gelu(more)
             next_state.append(conv_state)
         return self.out(x.transpose(1, 2)), tuple(next_state)
 
     def finish(self, state: tuple[Tensor, ...]) -> Tensor:
         """Return the tokens that are left when the stream ends: none, for each came when it was complete."""
         return self.out.weight.new_zeros(len(state[0]), 0, self.width)
-
-    def _causal_convs(self) -> list[CausalConv]:
-        return [conv for conv in self.convs if isinstance(conv, CausalConv)]
 
     def forward(self, samples_BS: Tensor) -> Tensor:
         """Encode 16 kHz samples (B, S) in [-1, 1] to tokens (B, floor(S * rate / 16000), D)."""

@@ -22,6 +22,7 @@ from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
 from lpm.train.seed import SeedSteps
 from lpm.train.shard import Sharded
+from lpm.train.speech import ExportSpeech, SpeechTraining
 from lpm.train.stream import StreamRequest, StreamRequests, WriteStreams
 from lpm.train.student import StudentAverage
 from lpm.train.trajectories import TrajectorySettings, make_trajectories
@@ -38,6 +39,7 @@ __all__ = [
     "CodecTraining",
     "DistributionTraining",
     "ExportCodec",
+    "ExportSpeech",
     "FrozenCopy",
     "MuonAdamW",
     "OdeTraining",
@@ -57,6 +59,7 @@ __all__ = [
     "SeedSteps",
     "Sharded",
     "ShardedAverage",
+    "SpeechTraining",
     "StoreSpec",
     "StreamRequest",
     "StreamRequests",
