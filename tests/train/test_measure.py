@@ -18,6 +18,7 @@ class Brightness:
         mean = video.reshape(len(video), -1).mean(1) / 255
         self.aperture = self.yaw = self.pitch = self.roll = self.smile = mean
         self.identity = np.stack([mean, 1 - mean], 1)
+        self.background = np.stack([100 * mean, mean, mean], 1)
         self.valid = np.ones(len(video), bool)
 
 
