@@ -11,11 +11,12 @@ from lpm.train.clips import PuppetClips
 from lpm.train.codec import CodecTraining, ExportCodec
 from lpm.train.data import PuppetData
 from lpm.train.distribution import DistributionTraining, Pace
-from lpm.train.measure import Report, measure
+from lpm.train.measure import Clip, Performer, Report, measure, measure_clips, performers, summarise
 from lpm.train.ode import OdeTraining
 from lpm.train.optimizer import MuonAdamW
 from lpm.train.pair_data import PairData
 from lpm.train.pairs import PairSettings, make_pairs
+from lpm.train.paired import paired_differences, paired_ratios
 from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
 from lpm.train.preference_report import Change, PreferenceReport, compare
@@ -35,6 +36,7 @@ __all__ = [
     "BasePrediction",
     "BaseTraining",
     "Change",
+    "Clip",
     "CodecTraining",
     "DistributionTraining",
     "ExportCodec",
@@ -45,6 +47,7 @@ __all__ = [
     "PairData",
     "PairSettings",
     "PerformanceReport",
+    "Performer",
     "PreferenceReport",
     "PreferenceTraining",
     "PuppetClips",
@@ -70,4 +73,9 @@ __all__ = [
     "make_pairs",
     "make_trajectories",
     "measure",
+    "measure_clips",
+    "paired_differences",
+    "paired_ratios",
+    "performers",
+    "summarise",
 ]
