@@ -9,14 +9,13 @@
         --row no_references=weights/backbone,weights/refiner,references=no
 
 Clips that speak, listen and converse, with mild and with free head motion, are made by every row from the same first
-frames, references and voices, and read from pixels. A row (``benchmarks/rows.py``) is what ``StreamSampler`` makes, batch
-by batch; ``base`` is Base's own ``perform``, ``truth`` the true video through the codec. Base and the first row are also
-given other clips' voices (``_shuffled``). Prints every score with its 95 % interval over characters, and each row's over
-Base's on the same clips; writes them as JSON, with strips of frames in the order of the table.
+frames, references and voices, and read from pixels. A row (``benchmarks/rows.py``) is what ``StreamSampler`` makes,
+batch by batch; ``base`` is Base's own ``perform``, ``truth`` the true video through the codec. Base and the first row
+are also given other clips' voices (``_shuffled``). Prints every score with its 95 % interval over characters, and each
+row's over Base's on the same clips; writes them as JSON, with strips of frames in the order of the table.
 """
 
 import argparse
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -28,12 +27,13 @@ from typing import Any
 import numpy as np
 import torch
 from drift import finite
+from keep import kept, place
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from performance import machine
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from rows import Row, parse_row
+from rows import Row, check_names, parse_row
 
 from lpm.data.puppets import CorpusSpec, read
 from lpm.metric import Estimate
@@ -66,8 +66,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--row", type=parse_row, action="append", required=True, help="what streams; may be repeated")
     parser.add_argument("--base", default="lpm.sample.base_puppet", help="checkpoint or weights folder of Base")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/online.json"), help="JSON file to write")
-    parser.add_argument("--keep", type=Path, help="folder where measured rows are kept: what has not changed is not made again")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/online.json"), help="JSON file to write"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="folder where measured rows are kept: what has not changed is not made again"
+    )
     parser.add_argument("--identities", type=int, default=24, help="held-out characters")
     parser.add_argument("--clips", type=int, default=2, help="clips per character")
     parser.add_argument("--seconds", type=float, default=8.1, help="of each clip")
@@ -76,7 +80,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk of Base")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=1000, help="of the corpus; training uses small seeds")
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_names(parser, args.row, "truth", "base", "base_shuffled", f"{args.row[0].name}_shuffled")
+    return args
 
 
 def main() -> None:
@@ -112,8 +118,7 @@ def measured(args: argparse.Namespace, motion: str) -> tuple[list[Clip], dict[st
     data.prepare_data()
     clips, films = list[Clip](), {}
     for name, (stamp, make) in sources(args).items():
-        file = None if args.keep is None else args.keep / f"{name}-{digest([str(spec), *stamp])}.pt"
-        begin = time.perf_counter()
+        file, begin = place(args.keep, name, [str(spec), args.device, *stamp]), time.perf_counter()
         found, films[name] = kept(file, lambda make=make: watched(make(), data.performance_loaders()["held_out"]))
         print(f"{motion} {name}: {len(found)} clips in {time.perf_counter() - begin:.0f} s", flush=True)
         clips = [joined(*pair) for pair in zip(clips, found, strict=True)] if clips else found
@@ -121,16 +126,16 @@ def measured(args: argparse.Namespace, motion: str) -> tuple[list[Clip], dict[st
 
 
 def sources(args: argparse.Namespace) -> dict[str, tuple[list[str], Callable[[], dict[str, Performer]]]]:
-    """Return what is measured: by name what tells it from other runs, and what makes its performer when it is needed."""
+    """Return what is measured: by name what tells it from that of other runs, and what makes its performer."""
     base = Row("base", args.base)
     settings = [*base.stamp(), str(args.steps), str(args.chunk)]
 
     def by_base(name: str, source: str) -> dict[str, Performer]:
         model = performer_of(args.base, args.device)
-        return {name: performers(model, [source], args.steps, args.chunk, 0)[source]}
+        return {name: on(args.device, performers(model, [source], args.steps, args.chunk, 0)[source])}
 
     def by_row(name: str, row: Row, source: str) -> dict[str, Performer]:
-        return {name: partial(streamed, row.sampler().to(args.device), row, source)}
+        return {name: on(args.device, partial(streamed, row.sampler().to(args.device), row, source))}
 
     first = args.row[0]
     return {
@@ -147,6 +152,11 @@ def performer_of(source: str, device: str) -> PerformanceModel:
     return (base_puppet() if source == "lpm.sample.base_puppet" else load_model(source)).to(device)
 
 
+def on(device: str, perform: Performer) -> Performer:
+    """Return the performer with its batches on a device and its videos on the processor."""
+    return lambda batch: perform(move_data_to_device(batch, torch.device(device))).cpu()
+
+
 def streamed(sampler: StreamSampler, row: Row, source: str, batch: Batch) -> torch.Tensor:
     """Return the videos of a batch as streams in step."""
     return torch.cat(list(stream_batch(sampler, hear(batch, source), references=row.references)), dim=1)
@@ -158,30 +168,13 @@ def watched(performer: dict[str, Performer], loader: Iterable[Batch]) -> tuple[l
     film: Film = {}
 
     def filmed(batch: Batch) -> torch.Tensor:
-        video = perform(batch).cpu()
+        video = perform(batch)
         for row, meta in enumerate(batch.meta):
             picks = np.linspace(0, video.shape[1] - 1, PICTURES).round().astype(int)
             film.setdefault(meta["tags"]["kind"], to_uint8(video[row, picks]))
         return video
 
     return measure_clips({name: filmed}, loader, read), film
-
-
-def kept(file: Path | None, make: Callable[[], Any]) -> Any:
-    """Return what an earlier run has kept in a file, else make it and keep it."""
-    if file is not None and file.is_file():
-        return torch.load(file, weights_only=False)  # this script's own
-    made = make()
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(made, part := file.with_suffix(".part"))
-        part.replace(file)
-    return made
-
-
-def digest(words: Iterable[str]) -> str:
-    """Return a short name for words."""
-    return hashlib.blake2b("\n".join(words).encode(), digest_size=6).hexdigest()
 
 
 def joined(one: Clip, other: Clip) -> Clip:

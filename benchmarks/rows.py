@@ -47,7 +47,7 @@ class Row:
         return StreamSampler(model, refiner, steps)
 
     def stamp(self) -> list[str]:
-        """Return what tells whether the row is the same as in an earlier run: its options and the state of its files."""
+        """Return what tells a row from that of other runs: its options, and size and time of its files."""
         files = [Path(source) for source in (self.backbone, self.refiner) if source and Path(source).exists()]
         files = [file for place in files for file in (sorted(place.iterdir()) if place.is_dir() else [place])]
         return [str(self), *(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)]
@@ -72,8 +72,9 @@ OPTIONS = {
 def parse_row(text: str) -> Row:
     """Return the row of an argument.
 
-    >>> parse_row("clean=a.ckpt,b.ckpt,history=0,sink=0")
-    Row(name='clean', backbone='a.ckpt', refiner='b.ckpt', history=0.0, sink=0, window=None, references=True, evaluations=None)
+    >>> row = parse_row("clean=a.ckpt,b.ckpt,history=0,references=no")
+    >>> row.name, row.backbone, row.refiner, row.history, row.references
+    ('clean', 'a.ckpt', 'b.ckpt', 0.0, False)
     """
     name, _, rest = text.partition("=")
     words = [word for word in rest.split(",") if word]
@@ -88,3 +89,11 @@ def parse_row(text: str) -> Row:
             f"{', '.join(OPTIONS)}"
         ) from None
     return Row(name, *places, **chosen)
+
+
+def check_names(parser: argparse.ArgumentParser, rows: list[Row], *taken: str) -> None:
+    """End with an error where two rows have one name."""
+    names = [*taken, *(row.name for row in rows)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        parser.error(f"several rows are named {', '.join(twice)}; give each a name of its own")

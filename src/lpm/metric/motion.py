@@ -55,9 +55,7 @@ def energy_ratio(signals_TN: Signal, truth_TN: Signal, floor: float = 1e-3) -> T
     return ((speed + floor) / (true_speed + floor)).log()
 
 
-def mean_speed(
-    signals_TN: Signal, fps: float, counted_T: Signal | None = None, smooth: int = SMOOTH
-) -> Tensor:
+def mean_speed(signals_TN: Signal, fps: float, counted_T: Signal | None = None, smooth: int = SMOOTH) -> Tensor:
     """Return the mean speed of N signals per second on the counted frames; NaN where there are none.
 
     Signals are averaged over ``smooth`` frames first: the jitter of a reader, or of a model, is no motion. Where people

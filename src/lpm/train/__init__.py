@@ -15,8 +15,8 @@ from lpm.train.measure import Clip, Performer, Report, measure, measure_clips, p
 from lpm.train.ode import OdeTraining
 from lpm.train.optimizer import MuonAdamW
 from lpm.train.pair_data import PairData
-from lpm.train.pairs import PairSettings, make_pairs
 from lpm.train.paired import paired_differences, paired_ratios
+from lpm.train.pairs import PairSettings, make_pairs
 from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
 from lpm.train.preference_report import Change, PreferenceReport, compare

@@ -128,7 +128,9 @@ def measure(
     return summarise(measure_clips(performers(model, sources, steps, chunk, seed), batches, read))
 
 
-def performers(model: PerformanceModel, sources: Iterable[str], steps: int, chunk: int, seed: int) -> dict[str, Performer]:
+def performers(
+    model: PerformanceModel, sources: Iterable[str], steps: int, chunk: int, seed: int
+) -> dict[str, Performer]:
     """Return what makes the videos of each source: the codec, or the model from what the source hears."""
 
     def perform(source: str, batch: Batch) -> Tensor:

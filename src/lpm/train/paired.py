@@ -11,9 +11,7 @@ from lpm.train.measure import Clip, score
 RATIOS = ("lip_correlation", "listening_speed")
 
 
-def paired_ratios(
-    clips: Sequence[Clip], above: str, below: str, names: Iterable[str] = RATIOS
-) -> dict[str, Estimate]:
+def paired_ratios(clips: Sequence[Clip], above: str, below: str, names: Iterable[str] = RATIOS) -> dict[str, Estimate]:
     """Return mean score of ``above`` over that of ``below``, for scores of which 0 is nothing.
 
     Args:
