@@ -16,7 +16,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,11 +88,13 @@ def main() -> None:
     with track(len(cast) * spec.frames * len(chosen), "drift") as advance:
         for first in range(0, len(cast), args.batch):
             people = cast[first : first + args.batch]
+            actors = cache(partial(actors_of, people, spec, args.kind))
             for name, (stamp, make) in chosen.items():
                 facts = [str(spec), str(people), args.kind, args.device, str(args.window), *stamp]
-                done = partial(watch, make, people, spec, args)
-                seen[name] += kept(place(args.keep, name, facts), done)
-                advance(len(people) * spec.frames)
+                file, made = place(args.keep, name, facts), partial(watch, make, actors, spec.fps, args.window, advance)
+                if file is not None and file.is_file():
+                    advance(len(people) * spec.frames)
+                seen[name] += kept(file, made)
     curves = {name: {score: [each.curves[score] for each in rows] for score in SCORES} for name, rows in seen.items()}
     report = Report(len(cast), len(cast) * spec.frames / spec.fps, slopes(curves, args.window, args.block))
     print_report("slope per minute", report)
@@ -128,9 +130,8 @@ def variants(args: argparse.Namespace) -> dict[str, tuple[list[str], Maker]]:
     }
 
 
-@lru_cache(maxsize=1)
 def actors_of(people: tuple[int, ...], spec: CorpusSpec, kind: str) -> list["Actor"]:
-    """Return the characters that perform together; the next ones replace them."""
+    """Return the characters that perform together."""
     return [Actor(identity, spec, kind) for identity in people]
 
 
@@ -255,16 +256,16 @@ class Watched:
         }
 
 
-def watch(make: Maker, people: tuple[int, ...], spec: CorpusSpec, args: argparse.Namespace) -> list[Seen]:
+def watch(make: Maker, actors: Callable[[], list[Actor]], fps: float, window: float, advance: Any) -> list[Seen]:
     """Read every row of a batch of videos, and keep only what was read."""
-    actors = actors_of(people, spec, args.kind)
-    watched, held = [Watched(actor, spec.frames) for actor in actors], []
-    for piece in make(actors):
+    watched, held = [Watched(actor, actor.spec.frames) for actor in actors()], []
+    for piece in make(actors()):
         for each, video_THWC in zip(watched, piece, strict=True):
             each.see(video_THWC)
+        advance(piece.shape[0] * piece.shape[1])
         held.append((memory()["rss"] - sum(each.size for each in watched)) / 1e6)
     held_mb = (held[len(held) // 10], held[-1])
-    return [Seen(each.curves(spec.fps, args.window), np.stack(each.pictures), held_mb) for each in watched]
+    return [Seen(each.curves(fps, window), np.stack(each.pictures), held_mb) for each in watched]
 
 
 def slopes(curves: dict[str, dict[str, list[np.ndarray]]], window: float, block: float) -> dict[str, dict[str, Any]]:
