@@ -27,7 +27,7 @@ from keep import kept, place
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from performance import machine
 from PIL import Image
-from rows import Row, check_names, parse_row
+from rows import Row, check_rows, parse_row
 
 from lpm.data import Clip, collate, cut_audio
 from lpm.data.puppets import CorpusSpec, Puppet, read, sample_identity
@@ -60,13 +60,13 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="checkpoint or weights folder; the shipped weights if absent")
     parser.add_argument("--row", type=parse_row, action="append", help="a stream instead of Base; may be repeated")
-    parser.add_argument("--keep", type=Path, help="folder where parts are kept, so that a run that was cut off goes on")
+    parser.add_argument("--keep", type=Path, help="folder of finished parts, so that a run that was cut off goes on")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write; PNGs go beside it")
     parser.add_argument("--characters", type=int, default=8, help="held-out characters")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of each video")
     parser.add_argument("--kind", default="conversation", help="conversation, speak, listen or idle")
     parser.add_argument("--motion", type=float, default=0.25, help="head motion of the truth: 1 is free, 0.25 mild")
-    parser.add_argument("--window", type=float, default=5.0, help="seconds of one point of a curve")
+    parser.add_argument("--window", type=float, default=5.0, help="seconds of a point of a curve; 10 for an hour")
     parser.add_argument("--block", type=float, default=10.0, help="seconds that the bootstrap draws together")
     parser.add_argument("--steps", type=int, help="solver steps; the library's default if absent")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
@@ -76,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=1000, help="of characters and sentences; training uses small seeds")
     args = parser.parse_args()
-    check_names(parser, args.row or [], "truth")
+    check_rows(parser, args.row or [], "truth")
     return args
 
 

@@ -33,7 +33,7 @@ from performance import machine
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from rows import Row, check_names, parse_row
+from rows import Row, check_rows, parse_row
 
 from lpm.data.puppets import CorpusSpec, read
 from lpm.metric import Estimate
@@ -70,7 +70,10 @@ def arguments() -> argparse.Namespace:
         "--output", type=Path, default=Path("benchmarks/results/online.json"), help="JSON file to write"
     )
     parser.add_argument(
-        "--keep", type=Path, help="folder where measured rows are kept: what has not changed is not made again"
+        "--keep",
+        type=Path,
+        help="folder where rows are kept: those of unchanged weights and options are not made again; after a change of "
+        "code, name a new one",
     )
     parser.add_argument("--identities", type=int, default=24, help="held-out characters")
     parser.add_argument("--clips", type=int, default=2, help="clips per character")
@@ -81,7 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=1000, help="of the corpus; training uses small seeds")
     args = parser.parse_args()
-    check_names(parser, args.row, "truth", "base", "base_shuffled", f"{args.row[0].name}_shuffled")
+    check_rows(parser, args.row, "truth", "base", "base_shuffled", f"{args.row[0].name}_shuffled")
     return args
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lpm.backbone import CausalDiT
 from lpm.sample import FewSteps, online_levels
+from lpm.sample.pretrained import is_builder
 from lpm.stream import StreamSampler
 from lpm.stream.sampler import causal
 from lpm.train.checkpoint import load_model
@@ -91,8 +92,11 @@ def parse_row(text: str) -> Row:
     return Row(name, *places, **chosen)
 
 
-def check_names(parser: argparse.ArgumentParser, rows: list[Row], *taken: str) -> None:
-    """End with an error where two rows have one name."""
+def check_rows(parser: argparse.ArgumentParser, rows: list[Row], *taken: str) -> None:
+    """End with an error where weights are missing, before anything is measured, or where two rows have one name."""
+    for source in [source for row in rows for source in (row.backbone, row.refiner) if source]:
+        if not Path(source).exists() and not is_builder(source):
+            parser.error(f"weights {source} are missing; give a checkpoint, a weights folder or an import path")
     names = [*taken, *(row.name for row in rows)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
