@@ -1,25 +1,33 @@
 """How far a long video drifts: identity, colour, sharpness and motion of held-out characters, minute after minute.
 
     python benchmarks/drift.py --characters 8 --minutes 10 --output benchmarks/results/drift.json
+    python benchmarks/drift.py --row online=weights/backbone,weights/refiner --row unrefined=weights/backbone \\
+        --keep runs/drift --output benchmarks/results/drift-online.json
 
-Every character performs one conversation from its first frame, with its reference and without (guidance scale 0), in
-pieces that are read and thrown away; the drawn truth is the control. Scores are medians per window; slopes are
-Theil-Sen per minute with 95 % intervals over characters and blocks of time. Curves and strips go beside the output.
+Every character performs one conversation from its first frame, in pieces that are read and thrown away; the drawn
+truth is the control. Base performs with its reference and without (guidance scale 0); with ``--row`` streams do
+instead, as ``benchmarks/rows.py`` describes them. Scores are medians per window; slopes are Theil-Sen per minute with
+95 % intervals over characters and blocks of time. Curves and strips go beside the output. ``memory_mb`` is what the
+process holds, less what was read, after a tenth of the time and at the end.
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache, partial
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from keep import kept, place
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from performance import machine
 from PIL import Image
+from rows import Row, check_rows, parse_row
 
 from lpm.data import Clip, collate, cut_audio
 from lpm.data.puppets import CorpusSpec, Puppet, read, sample_identity
@@ -30,6 +38,7 @@ from lpm.data.puppets.progress import track
 from lpm.data.puppets.references import draw_references
 from lpm.metric import Drift, colour_difference, identity_distances, sharpness, window_medians, window_times
 from lpm.sample import PerformanceModel, base_puppet
+from lpm.stream import StreamSampler, memory, stream_batch
 from lpm.train.callbacks import print_report, write_json
 from lpm.train.checkpoint import load_model
 from lpm.train.frames import strip, to_uint8
@@ -43,19 +52,21 @@ SCORES = {
     "motion": "head speed, degrees a second",
 }
 SCALES: dict[str, dict[str, float]] = {"references": {}, "none": {"references": 0.0}}
-COLOURS = {"references": "#2a6f97", "none": "#d9825b", "truth": "#888888"}
+COLOURS = ["#888888", "#2a6f97", "#d9825b", "#5b8c5a", "#8e5ea2", "#b5892b", "#3fa7a3", "#c2547d"]
 HISTORY, LOOKAHEAD, PICTURES = 2.6, 0.2, 12
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="checkpoint or weights folder; the shipped weights if absent")
+    parser.add_argument("--row", type=parse_row, action="append", help="a stream instead of Base; may be repeated")
+    parser.add_argument("--keep", type=Path, help="folder of finished parts, so that a run that was cut off goes on")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write; PNGs go beside it")
     parser.add_argument("--characters", type=int, default=8, help="held-out characters")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of each video")
     parser.add_argument("--kind", default="conversation", help="conversation, speak, listen or idle")
     parser.add_argument("--motion", type=float, default=0.25, help="head motion of the truth: 1 is free, 0.25 mild")
-    parser.add_argument("--window", type=float, default=5.0, help="seconds of one point of a curve")
+    parser.add_argument("--window", type=float, default=5.0, help="seconds of a point of a curve; 10 for an hour")
     parser.add_argument("--block", type=float, default=10.0, help="seconds that the bootstrap draws together")
     parser.add_argument("--steps", type=int, help="solver steps; the library's default if absent")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
@@ -64,33 +75,76 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="characters that perform together")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=1000, help="of characters and sentences; training uses small seeds")
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_rows(parser, args.row or [], "truth")
+    return args
 
 
 def main() -> None:
     args, start = arguments(), time.perf_counter()
-    model = (base_puppet() if args.model is None else load_model(args.model)).to(args.device)
     spec = CorpusSpec(seconds=60 * args.minutes, val_identities=args.characters, motion=args.motion, seed=args.seed)
-    curves: dict[str, dict[str, list[np.ndarray]]] = {name: {score: [] for score in SCORES} for name in COLOURS}
-    pictures: list[np.ndarray] = []
-    cast = split_casts(spec)["val"]
-    with track(len(cast) * spec.frames * len(COLOURS), "drift") as advance:
+    cast, chosen = split_casts(spec)["val"], variants(args)
+    seen: dict[str, list[Seen]] = {name: [] for name in chosen}
+    with track(len(cast) * spec.frames * len(chosen), "drift") as advance:
         for first in range(0, len(cast), args.batch):
-            actors = [Actor(identity, spec, args.kind) for identity in cast[first : first + args.batch]]
-            for name in COLOURS:
-                pieces = drawn(actors) if name == "truth" else performed(model, actors, SCALES[name], args)
-                watched = watch(pieces, actors, advance)
-                for each in watched:
-                    for score, values in each.scores(spec.fps).items():
-                        curves[name][score].append(window_medians(values, spec.fps, args.window).numpy())
-                if first == 0:
-                    pictures.append(np.stack(watched[0].pictures))
+            people = cast[first : first + args.batch]
+            actors = cache(partial(actors_of, people, spec, args.kind))
+            for name, (stamp, make) in chosen.items():
+                facts = [str(spec), str(people), args.kind, args.device, str(args.window), *stamp]
+                file, made = place(args.keep, name, facts), partial(watch, make, actors, spec.fps, args.window, advance)
+                if file is not None and file.is_file():
+                    advance(len(people) * spec.frames)
+                seen[name] += kept(file, made)
+    curves = {name: {score: [each.curves[score] for each in rows] for score in SCORES} for name, rows in seen.items()}
     report = Report(len(cast), len(cast) * spec.frames / spec.fps, slopes(curves, args.window, args.block))
     print_report("slope per minute", report)
-    write(args, spec, report, curves, time.perf_counter() - start)
+    write(args, spec, report, curves, {name: [each.memory_mb for each in rows] for name, rows in seen.items()}, start)
     plot(args.output.with_suffix(".png"), curves, report, args.window)
+    pictures = [rows[0].pictures for rows in seen.values()]
     Image.fromarray(strip(pictures, PICTURES)).save(args.output.with_name(f"{args.output.stem}-strip.png"))
     print(json.dumps({"output": str(args.output), "plot": str(args.output.with_suffix(".png"))}))
+
+
+class Seen(NamedTuple):
+    """What is left of one video: a median per window and score, some frames, and what the process held."""
+
+    curves: dict[str, np.ndarray]
+    pictures: np.ndarray
+    memory_mb: tuple[float, float]
+
+
+Maker = Callable[[list["Actor"]], Iterator[np.ndarray]]
+
+
+def variants(args: argparse.Namespace) -> dict[str, tuple[list[str], Maker]]:
+    """Return what performs: by name what tells it from that of other runs, and what makes pieces of its videos."""
+    truth: dict[str, tuple[list[str], Maker]] = {"truth": ([], drawn)}
+    if args.row:
+        rows = {row.name: ([*row.stamp(), str(args.seed)], partial(streamed, row, args=args)) for row in args.row}
+        return truth | rows
+    base = Row("base", str(args.model or "lpm.sample.base_puppet"))
+    how = [str(value) for value in (args.steps, args.chunk, args.history, args.overlap, args.seed)]
+    return truth | {
+        name: ([*base.stamp(), *how, str(scales)], partial(performed, base.backbone, scales=scales, args=args))
+        for name, scales in SCALES.items()
+    }
+
+
+def actors_of(people: tuple[int, ...], spec: CorpusSpec, kind: str) -> list["Actor"]:
+    """Return the characters that perform together."""
+    return [Actor(identity, spec, kind) for identity in people]
+
+
+@lru_cache(maxsize=1)
+def base_of(source: str, device: str) -> PerformanceModel:
+    """Return Base."""
+    return (base_puppet() if source == "lpm.sample.base_puppet" else load_model(source)).to(device)
+
+
+@lru_cache(maxsize=1)
+def sampler_of(row: Row, device: str) -> StreamSampler:
+    """Return what streams in a row."""
+    return row.sampler().to(device)
 
 
 class Actor:
@@ -129,9 +183,10 @@ class Actor:
 
 
 def performed(
-    model: PerformanceModel, actors: list[Actor], scales: dict[str, float], args: argparse.Namespace
+    source: str, actors: list[Actor], scales: dict[str, float], args: argparse.Namespace
 ) -> Iterator[np.ndarray]:
-    """Yield pieces of the generated videos, uint8 (B, T, H, W, 3)."""
+    """Yield pieces of Base's videos, uint8 (B, T, H, W, 3)."""
+    model = base_of(source, args.device)
     batch: Batch = move_data_to_device(collate([actor.clip() for actor in actors]), model.device)
     steps = {} if args.steps is None else {"steps": args.steps}
     pieces = model.perform_chunks(
@@ -145,6 +200,13 @@ def performed(
         **steps,
     )
     return map(to_uint8, pieces)
+
+
+def streamed(row: Row, actors: list[Actor], args: argparse.Namespace) -> Iterator[np.ndarray]:
+    """Yield pieces of streams in step, uint8 (B, T, H, W, 3)."""
+    batch: Batch = move_data_to_device(collate([actor.clip() for actor in actors]), torch.device(args.device))
+    sampler, frames = sampler_of(row, args.device), actors[0].spec.frames
+    return map(to_uint8, stream_batch(sampler, batch, frames, row.references, args.seed))
 
 
 def drawn(actors: list[Actor], frames: int = 240) -> Iterator[np.ndarray]:
@@ -162,7 +224,7 @@ class Watched:
         self.rows: dict[str, list[np.ndarray]] = {"identity": [], "lab": [], "sharp": [], "head": []}
         self.pictures: list[np.ndarray] = []
         self.wanted = set(np.linspace(0, frames - 1, PICTURES).round().astype(int).tolist())
-        self.seen = 0
+        self.seen = self.size = 0
 
     def see(self, video_THWC: np.ndarray) -> None:
         """Read the next frames."""
@@ -175,6 +237,11 @@ class Watched:
             self.rows[name].append(values)
         self.pictures += [frame for i, frame in enumerate(video_THWC, self.seen) if i in self.wanted]
         self.seen += len(video_THWC)
+        self.size += sum(values.nbytes for values in found.values())
+
+    def curves(self, fps: float, window: float) -> dict[str, np.ndarray]:
+        """Return the median of every score per window."""
+        return {name: window_medians(values, fps, window).numpy() for name, values in self.scores(fps).items()}
 
     def scores(self, fps: float) -> dict[str, np.ndarray]:
         """Return every score per frame, (T,)."""
@@ -189,14 +256,16 @@ class Watched:
         }
 
 
-def watch(pieces: Iterator[np.ndarray], actors: list[Actor], advance: Any) -> list[Watched]:
+def watch(make: Maker, actors: Callable[[], list[Actor]], fps: float, window: float, advance: Any) -> list[Seen]:
     """Read every row of a batch of videos, and keep only what was read."""
-    watched = [Watched(actor, actor.spec.frames) for actor in actors]
-    for piece in pieces:
+    watched, held = [Watched(actor, actor.spec.frames) for actor in actors()], []
+    for piece in make(actors()):
         for each, video_THWC in zip(watched, piece, strict=True):
             each.see(video_THWC)
         advance(piece.shape[0] * piece.shape[1])
-    return watched
+        held.append((memory()["rss"] - sum(each.size for each in watched)) / 1e6)
+    held_mb = (held[len(held) // 10], held[-1])
+    return [Seen(each.curves(fps, window), np.stack(each.pictures), held_mb) for each in watched]
 
 
 def slopes(curves: dict[str, dict[str, list[np.ndarray]]], window: float, block: float) -> dict[str, dict[str, Any]]:
@@ -216,7 +285,8 @@ def write(
     spec: CorpusSpec,
     report: Report,
     curves: dict[str, dict[str, list[np.ndarray]]],
-    took: float,
+    memory_mb: dict[str, list[tuple[float, float]]],
+    start: float,
 ) -> None:
     """Write the figures: curves by character, slopes by score and variant (null where there is no interval)."""
     rounded = {
@@ -226,11 +296,12 @@ def write(
     content = {
         "benchmark": "drift",
         "command": {name: str(value) for name, value in vars(args).items()},
-        "took_s": took,
+        "took_s": time.perf_counter() - start,
         "machine": machine(),
         "scores": SCORES,
         "frames": spec.frames,
         "window_s": args.window,
+        "memory_mb": memory_mb,
         "slopes_per_minute": finite(report.as_dict()["scores"]),
         "curves": rounded,
     }
@@ -250,7 +321,7 @@ def plot(path: Path, curves: dict[str, dict[str, list[np.ndarray]]], report: Rep
 
     figure = Figure(figsize=(11, 7), layout="constrained")
     for axis, (score, label) in zip(figure.subplots(2, 2).flat, SCORES.items(), strict=True):
-        for name, colour in COLOURS.items():
+        for name, colour in zip(curves, cycle(COLOURS)):
             rows = np.stack(curves[name][score])
             minutes, slope = window_times(rows.shape[1], window).numpy(), report.scores[score][name]
             interval = f"{float(slope.value):+.3g} / min"

@@ -25,7 +25,7 @@ from lpm.train import PuppetData, measure
 from lpm.train.callbacks import print_report, write_json
 from lpm.train.checkpoint import load_model
 from lpm.train.frames import strip, to_uint8
-from lpm.train.measure import video_from
+from lpm.train.measure import performers
 
 
 def arguments() -> argparse.Namespace:
@@ -58,7 +58,7 @@ def main() -> None:
     report = measure(model, clips, read, steps=args.steps, chunk=args.chunk)
     print_report("held_out", report)
     batch = next(iter(clips))
-    videos = to_uint8(video_from(model, batch, "generated", args.steps, args.chunk, 0))
+    videos = to_uint8(performers(model, ["generated"], args.steps, args.chunk, 0)["generated"](batch))
     truth = to_uint8(batch.video_BTCHW)
     picture = strip([video for pair in zip(truth, videos, strict=True) for video in pair])
     write_json(

@@ -1,6 +1,7 @@
 """How live a stream is on this machine: real-time factor, time to the first frame, and how long chunks take.
 
     python benchmarks/stream.py --seconds 20
+    python benchmarks/stream.py --seconds 600 --model weights/backbone --refiner weights/refiner
 
 Streams the puppet size from noise in both voices, as fast as it can, twice: cold, then with everything warm. Frames are
 made and handed out, not encoded. Prints one JSON with the hardware; docs/guide/stream.md tells how to read it. On a
@@ -18,9 +19,10 @@ import torch
 from performance import machine
 
 from lpm.metric import summarise
-from lpm.sample import FewSteps, base_puppet, noise_levels
+from lpm.sample import stream_puppet
 from lpm.stream import EventLog, Opening, Show, StreamSampler, WallClock, perform, send
 from lpm.train.checkpoint import load_model
+from lpm.train.stream_command import load_refiner, pick_steps
 from lpm.types import References
 
 
@@ -50,13 +52,14 @@ class Nowhere:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--model", type=Path, help="checkpoint or weights folder; the shipped puppet weights if left out"
+        "--model", type=Path, help="checkpoint or weights folder; the shipped weights that stream if left out"
     )
+    parser.add_argument("--refiner", type=Path, help="checkpoint or weights folder of the second network")
     parser.add_argument("--refined", action="store_true", help="run the network a second time, as a refiner would")
     parser.add_argument("--seconds", type=float, default=20.0, help="of video")
     parser.add_argument("--size", type=int, default=96, help="height and width of the video")
     parser.add_argument("--chunk", type=int, default=6, help="latent frames in a chunk")
-    parser.add_argument("--steps", type=int, default=2, help="evaluations of a chunk")
+    parser.add_argument("--steps", type=int, help="evaluations of a chunk; as the weights were distilled if left out")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, help="JSON file to write, too")
     return parser.parse_args()
@@ -76,10 +79,12 @@ def measured(sampler: StreamSampler, seconds: float, size: int) -> dict:
 @torch.no_grad()
 def main() -> None:
     args = arguments()
-    model = base_puppet() if args.model is None else load_model(args.model)
-    steps = FewSteps(tuple(noise_levels(args.steps, model.shift)[:-1]), history=0.0)
-    plain = StreamSampler(model, steps=steps, chunk=args.chunk)
-    sampler = StreamSampler(model, plain.backbone, steps, chunk=args.chunk) if args.refined else plain
+    model, refiner = stream_puppet() if args.model is None else (load_model(args.model), None)
+    refiner = refiner if args.refiner is None else load_refiner(args.refiner)
+    steps = pick_steps(model, args.steps, None)
+    sampler = StreamSampler(model, refiner, steps, chunk=args.chunk)
+    if args.refined:
+        sampler = StreamSampler(model, sampler.backbone, steps, chunk=args.chunk)
     sampler.to(args.device)
     cold = measured(sampler, 2.0, args.size)
     begin = time.process_time()
@@ -89,7 +94,7 @@ def main() -> None:
         "command": {name: str(value) for name, value in vars(args).items()},
         "machine": machine(),
         "parameters": sum(p.numel() for p in sampler.backbone.parameters()),
-        "evaluations_per_chunk": len(steps.levels) + 1 + 2 * args.refined,
+        "evaluations_per_chunk": len(steps.levels) + 1 + 2 * (sampler.refiner is not None),
         "processor_seconds_per_second": busy / args.seconds,
         "cold_first_frame": cold["first_frame"],
         **warm,

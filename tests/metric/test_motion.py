@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lpm.metric import EnergyRatio, Freeze, energy_ratio, freeze, longest_freeze
+from lpm.metric import EnergyRatio, Freeze, MeanSpeed, energy_ratio, freeze, longest_freeze, mean_speed
 
 FPS = 24.0
 NOISE = [0.02, 0.1]
@@ -35,12 +35,32 @@ def test_energy_ratio_of_a_still_clip_is_finite():
     assert -np.inf < energy_ratio(np.zeros((96, 2)), moving()) < -5
 
 
+def test_mean_speed_equals_a_loop_over_the_counted_frames():
+    signals, counted = moving(), np.zeros(96, bool)
+    counted[10:40] = counted[60:] = True
+    smooth = [signals[i : i + 5].mean(0) for i in range(92)]
+    steps = [np.linalg.norm(smooth[i + 1] - smooth[i]) for i in range(91) if counted[i : i + 6].all()]
+    assert len(steps) == 25 + 31
+    assert mean_speed(signals, FPS, counted) == pytest.approx(24 * np.mean(steps))
+    assert mean_speed(signals, FPS, ~counted & False).isnan()
+
+
+def test_mean_speed_is_of_motion_not_of_jitter():
+    slow = np.arange(96)[:, None] / FPS * np.ones((1, 1))
+    jitter = 0.1 * np.random.default_rng(2).normal(size=(96, 1))
+    assert mean_speed(slow, FPS) == pytest.approx(1.0)
+    assert mean_speed(slow + jitter, FPS) == pytest.approx(1.0, abs=0.15)
+    assert mean_speed(slow + jitter, FPS, smooth=1) > 2.5
+
+
 def test_metrics_average_clips():
-    frozen, energy = Freeze(FPS, NOISE), EnergyRatio()
+    frozen, energy, speed = Freeze(FPS, NOISE), EnergyRatio(), MeanSpeed(FPS)
     for gain in (0.0, 1.0):
         frozen.update(gain * moving())
         energy.update((0.5 + gain) * moving(), moving())
+        speed.update(gain * moving(), identity=f"S{gain}")
     assert frozen.compute().value == 0.5
+    assert speed.compute().value == pytest.approx(mean_speed(moving(), FPS) / 2)
     assert energy.compute().value == pytest.approx((np.log(0.5) + np.log(1.5)) / 2, abs=1e-3)
 
 
@@ -52,6 +72,7 @@ def test_metrics_average_clips():
         (lambda: energy_ratio(moving()[:, :1], moving()), "columns"),
         (lambda: energy_ratio(moving(1), moving(1)), "longer clip"),
         (lambda: Freeze(-1.0, NOISE), "fps"),
+        (lambda: mean_speed(moving(5), FPS), "5 frames is smoothed over 5"),
     ],
 )
 def test_bad_signals_are_refused(call, message):

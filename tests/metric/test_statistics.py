@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lpm.metric import Estimate, estimate, theil_sen
+from lpm.metric import Estimate, estimate, ratio, theil_sen
 from lpm.metric.clips import identity_code
 from lpm.metric.statistics import resampling_units
 
@@ -34,6 +34,33 @@ def test_identities_are_resampled_whole():
     assert clustered.high - clustered.low > 3 * (naive.high - naive.low)
     assert len(resampling_units(identity).unique()) == 12
     assert len(resampling_units(identity % 9).unique()) == 240
+
+
+def test_a_ratio_is_of_means_and_its_interval_that_of_scipy():
+    rng = np.random.default_rng(6)
+    below = rng.uniform(0.5, 1.5, 40)
+    above = 0.8 * below + 0.1 * rng.normal(size=40)
+    ours = ratio(torch.tensor(above), torch.tensor(below), torch.arange(40), resamples=5000)
+    theirs = stats.bootstrap(
+        (above, below), lambda a, b, axis: a.mean(axis) / b.mean(axis), paired=True, vectorized=True, n_resamples=5000,
+        method="percentile", rng=3,
+    )  # fmt: skip
+    assert ours.value == pytest.approx(above.mean() / below.mean())
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.004)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.004)
+
+
+def test_a_ratio_is_paired_and_weighted():
+    nan, scores = float("nan"), torch.tensor([1.0, 5.0, 2.0, 8.0])
+    same = ratio(scores, scores, torch.arange(4))
+    assert (float(same.value), float(same.low), float(same.high)) == (1, 1, 1)
+    some = ratio(torch.tensor([1.0, nan, 2.0, 4.0]), torch.tensor([2.0, 1.0, nan, 4.0]), torch.arange(4))
+    assert (float(some.value), int(some.n), int(some.skipped)) == (5 / 6, 2, 2)
+    heavy = ratio(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 4.0]), torch.arange(2), torch.tensor([3.0, 1.0]))
+    assert float(heavy.value) == 7 / 10
+    assert ratio(torch.tensor([nan]), torch.tensor([1.0]), torch.arange(1)).value.isnan()
+    with pytest.raises(ValueError, match="one of each per clip"):
+        ratio(torch.zeros(3), torch.zeros(2), torch.arange(3))
 
 
 def test_undefined_clips_are_counted_not_averaged():

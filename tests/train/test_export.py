@@ -13,8 +13,10 @@ from lpm.cli import main
 from lpm.codec import TinyCodec
 from lpm.data import wav_bytes
 from lpm.sample import PerformanceModel, base_puppet
-from lpm.train import BasePrediction
+from lpm.stream import Opening, StreamSampler
+from lpm.train import BasePrediction, StudentAverage
 from lpm.train.checkpoint import load_model, load_performer
+from lpm.train.student import trained
 from lpm.types import Conditions, TextFeatures
 
 pytest.importorskip("peft")
@@ -146,6 +148,68 @@ def test_a_codec_is_exported_from_its_training(tmp_path):
     assert main(["weights", "export", str(tmp_path / "codec.ckpt"), str(tmp_path / "out")]) == 0
     loaded = TinyCodec.from_pretrained(tmp_path / "out").state_dict()
     assert all(torch.equal(value, loaded[name]) for name, value in module.codec.state_dict().items())
+
+
+def student(path, stage, seed):
+    """A checkpoint as a stage of distillation writes it: the average among the weights, the student beside them."""
+    model = model_spec()
+    model["init_args"]["backbone"] = {
+        "class_path": "lpm.backbone.CausalDiT",
+        "init_args": {"network": model["init_args"]["backbone"], "chunk": 6, "sink": 2, "window": 1},
+    }
+    parts = {name: model["init_args"][name] for name in ("prediction", "coordinates")}
+    matching = {"class_path": "lpm.objective.FlowMatching", "init_args": parts}
+    dmd = {"class_path": "lpm.distill.DMD", "init_args": {"matching": matching}}
+    init = {"model": model, "stage": stage, "dmd": dmd, "start": "runs/online/ode/last.ckpt", "teacher": None}
+    spec = {"class_path": "lpm.train.DistributionTraining", "init_args": init}
+    module, averages = build(spec), StudentAverage(0.5)
+    torch.manual_seed(seed)
+    averages.average = {name: x + 0.02 * torch.randn_like(x) for name, x in trained(module).items()}
+    content = {"state_dict": module.state_dict() | {"fake.head.weight": torch.zeros(1)}, "spec": spec}
+    averages.on_save_checkpoint(None, module, content)
+    torch.save(content, path)
+    for name, parameter in trained(module).items():
+        parameter.data = averages.average[name].data
+    return module.model.eval()
+
+
+STEPS = {"class_path": "lpm.sample.backbone_steps"}
+ON_POLICY = {"class_path": "lpm.distill.OnPolicy", "init_args": {"steps": STEPS}}
+REFINE = {
+    "class_path": "lpm.distill.Refine",
+    "init_args": {
+        "steps": {"class_path": "lpm.sample.refiner_steps"},
+        "backbone_steps": STEPS,
+        "backbone": "runs/online/on_policy/last.ckpt",
+    },
+}
+
+
+def streamed(model, refiner):
+    sampler = StreamSampler(model, refiner)
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    session = sampler.open(Opening(picture, None, ["calm"]))
+    for ear in (session.speak, session.listen):
+        ear.push(0.1 * torch.randn(1, 40_000, generator=torch.Generator().manual_seed(4)))
+    made = torch.cat([piece.video_BTCHW for piece in sampler.advance(session)], dim=1)
+    assert made.shape[1] == 49
+    return made
+
+
+def test_the_online_pair_is_exported_as_averaged_and_streams_alike(tmp_path):
+    backbone, refiner = student(tmp_path / "3.ckpt", ON_POLICY, 1), student(tmp_path / "4.ckpt", REFINE, 2)
+    for stage in ("3", "4"):
+        source, output = str(tmp_path / f"{stage}.ckpt"), tmp_path / stage
+        assert main(["weights", "export", source, str(output)]) == 0
+        assert main(["weights", "export", source, f"{output}-half", "--half=true"]) == 0
+        assert "/runs" not in (output / "config.json").read_text() and (output / "README.md").is_file()
+        sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in (stage, f"{stage}-half")]
+        assert sizes[0] < 16e6 and sizes[1] < 0.55 * sizes[0]
+    expected = streamed(backbone, refiner.backbone)
+    assert torch.equal(streamed(load_model(tmp_path / "3"), load_model(tmp_path / "4").backbone), expected)
+    half = streamed(load_model(tmp_path / "3-half"), load_model(tmp_path / "4-half").backbone)
+    assert 0 < (half - expected).abs().mean() < 0.01 * (streamed(backbone, None) - expected).abs().mean() + 1e-3
+    assert (load_model(tmp_path / "3").backbone.sink, load_model(tmp_path / "4").backbone.window) == (2, 1)
 
 
 def test_what_cannot_be_exported_is_one_line(tmp_path, capsys):

@@ -7,7 +7,8 @@ from lpm.data import Cut, MemoryClips, Pixels, first_start, loader
 from lpm.sample import PerformanceModel, load_performance, save_performance
 from lpm.train.data import only_global
 from lpm.train.generate import generate
-from lpm.train.measure import measure
+from lpm.train.measure import measure, measure_clips, summarise
+from lpm.train.paired import paired_differences, paired_ratios
 from lpm.train.request import frame_count, parse_reference
 
 
@@ -18,6 +19,7 @@ class Brightness:
         mean = video.reshape(len(video), -1).mean(1) / 255
         self.aperture = self.yaw = self.pitch = self.roll = self.smile = mean
         self.identity = np.stack([mean, 1 - mean], 1)
+        self.background = np.stack([100 * mean, mean, mean], 1)
         self.valid = np.ones(len(video), bool)
 
 
@@ -76,6 +78,34 @@ def test_report_has_every_source_and_an_interval(model, clips):
     pytest.importorskip("lpm.metric")
     with pytest.raises(ValueError, match="unknown"):
         measure(model, clips, Brightness, sources=("nobody",), steps=1, chunk=16)
+
+
+def test_any_performer_is_measured_and_compared_on_the_same_clips(clips):
+    shades = torch.tensor([0.0, 0.1, 0.2, 0.2, 0.3, 0.5, 0.6, 0.8, 0.9]).repeat(4)[:33]
+
+    def bright(batch, factor=1.0):
+        return (factor * shades)[None, :, None, None, None].expand(batch.video_BTCHW.shape)
+
+    measured = measure_clips({"whole": bright, "half": lambda batch: bright(batch, 0.5)}, clips, Brightness)
+    scores = summarise(measured).scores
+    assert scores.keys() >= {"lip_correlation", "listening_speed", "colour_drift", "sharpness_drift", "reaction_z"}
+    assert all(list(by) == ["whole", "half"] for by in scores.values())
+    ratios = paired_ratios(measured, "half", "whole")
+    assert float(ratios["listening_speed"].value) == pytest.approx(0.5, abs=0.02)
+    assert float(ratios["lip_correlation"].value) == pytest.approx(1, abs=0.05)
+    assert int(ratios["listening_speed"].n) == len(measured) == 10
+    gap = paired_differences(measured, "half", "whole")
+    assert "reaction_z" not in gap and "identity_verified" in gap
+    for name in ("identity_distance", "head_energy_ratio"):
+        wanted = float(scores[name]["half"].value - scores[name]["whole"].value)
+        assert float(gap[name].value) == pytest.approx(wanted) and abs(wanted) > 0.01
+    same = paired_differences(measured, "whole", "whole")["colour_drift"]
+    assert (float(same.low), float(same.high)) == (0, 0)
+
+
+def test_no_clip_is_refused():
+    with pytest.raises(ValueError, match="no clip to measure"):
+        summarise([])
 
 
 def test_saved_weights_perform_alike(model, clips, tmp_path, monkeypatch):

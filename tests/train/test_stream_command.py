@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch, model):
     Image.new("RGB", (40, 30), (200, 150, 120)).save(tmp_path / "face.png")
     (tmp_path / "voice.wav").write_bytes(wav_bytes(VOICE))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lpm.train.stream_command.base_puppet", lambda: model)
+    monkeypatch.setattr("lpm.train.stream_command.stream_puppet", lambda: (model, None))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     return tmp_path
 

@@ -22,7 +22,7 @@ from lpm.metric.listening import (
     false_lip_motion,
     reaction,
 )
-from lpm.metric.motion import EnergyRatio, Freeze, energy_ratio, freeze, longest_freeze
+from lpm.metric.motion import EnergyRatio, Freeze, MeanSpeed, energy_ratio, freeze, longest_freeze, mean_speed
 from lpm.metric.picture import (
     ColourDrift,
     SharpnessDrift,
@@ -45,7 +45,7 @@ from lpm.metric.realtime import (
     smallest_buffer,
     summarise,
 )
-from lpm.metric.statistics import Estimate, estimate, theil_sen, theil_sen_resampled
+from lpm.metric.statistics import Estimate, estimate, ratio, theil_sen, theil_sen_resampled
 from lpm.metric.sync import (
     ApertureAgreement,
     AudioVisualOffset,
@@ -70,6 +70,7 @@ __all__ = [
     "Growth",
     "IdentityDistance",
     "IdentityVerification",
+    "MeanSpeed",
     "Playout",
     "SharpnessDrift",
     "ZeroLagSync",
@@ -94,8 +95,10 @@ __all__ = [
     "lagged_correlation",
     "longest_freeze",
     "loudness",
+    "mean_speed",
     "play_out",
     "quantile_interval",
+    "ratio",
     "reaction",
     "read_events",
     "real_time_factors",

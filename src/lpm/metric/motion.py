@@ -7,8 +7,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lpm.metric.clips import add_clip, add_clip_states, estimate_clips
-from lpm.metric.signals import Signal, frame_rate, track, tracks
+from lpm.metric.signals import Signal, frame_rate, mask, track, tracks
 from lpm.metric.statistics import Estimate
+
+SMOOTH = 5
 
 
 def still_windows(signals_TN: Signal, noise_N: Signal, fps: float) -> Tensor:
@@ -51,6 +53,20 @@ def energy_ratio(signals_TN: Signal, truth_TN: Signal, floor: float = 1e-3) -> T
         raise ValueError(f"speed needs two or more frames, not {min(len(signals), len(truth))}; give a longer clip")
     speed, true_speed = (s.diff(dim=0).norm(dim=1).mean() for s in (signals, truth))
     return ((speed + floor) / (true_speed + floor)).log()
+
+
+def mean_speed(signals_TN: Signal, fps: float, counted_T: Signal | None = None, smooth: int = SMOOTH) -> Tensor:
+    """Return the mean speed of N signals per second on the counted frames; NaN where there are none.
+
+    Signals are averaged over ``smooth`` frames first: the jitter of a reader, or of a model, is no motion. Where people
+    listen they move little, and unsmoothed most of what is read would be jitter.
+    """
+    signals = tracks(signals_TN, "signals")
+    counted = mask(counted_T, "counted", len(signals))
+    if len(signals) <= smooth:
+        raise ValueError(f"clip of {len(signals)} frames is smoothed over {smooth}; give a longer one")
+    speed = signals.unfold(0, smooth, 1).mean(-1).diff(dim=0).norm(dim=1) * frame_rate(fps)
+    return speed[counted.unfold(0, smooth + 1, 1).all(1)].mean()
 
 
 class Freeze(Metric):
@@ -96,4 +112,30 @@ class EnergyRatio(Metric):
 
     def compute(self) -> Estimate:
         """Return the mean log ratio of all clips."""
+        return estimate_clips(self, self.resamples, self.seed)
+
+
+class MeanSpeed(Metric):
+    """Mean over clips of ``mean_speed``; compare it with the truth's, or with another model's (``ratio``).
+
+    >>> metric = MeanSpeed(fps=2.0)
+    >>> metric.update(torch.arange(12.0)[:, None], identity="S1")
+    >>> float(metric.compute().value)
+    2.0
+    """
+
+    higher_is_better = None
+    full_state_update = False
+
+    def __init__(self, fps: float, smooth: int = SMOOTH, resamples: int = 2000, seed: int = 0) -> None:
+        super().__init__()
+        self.fps, self.smooth, self.resamples, self.seed = frame_rate(fps), smooth, resamples, seed
+        add_clip_states(self)
+
+    def update(self, signals_TN: Signal, counted_T: Signal | None = None, identity: str | int = 0) -> None:
+        """Add one clip."""
+        add_clip(self, mean_speed(signals_TN, self.fps, counted_T, self.smooth), identity)
+
+    def compute(self) -> Estimate:
+        """Return the mean speed of all clips."""
         return estimate_clips(self, self.resamples, self.seed)

@@ -67,6 +67,41 @@ def estimate(
     return Estimate((weights * scores).sum() / weights.sum(), low, high, n, skipped)
 
 
+def ratio(
+    above_N: Tensor,
+    below_N: Tensor,
+    clusters_N: Tensor,
+    weights_N: Tensor | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Return mean ``above`` over mean ``below`` of the same clips, with a percentile bootstrap interval.
+
+    Both means of a resample are over the same identities, so what makes a clip hard or easy for both cancels. Clips
+    that lack one of the scores count in neither. Arguments otherwise as in ``estimate``.
+
+    >>> float(ratio(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0]), torch.tensor([0, 1])).value)
+    0.5
+    """
+    weights_N = torch.ones_like(below_N) if weights_N is None else weights_N
+    if not above_N.shape == below_N.shape == clusters_N.shape == weights_N.shape or above_N.ndim != 1:
+        raise ValueError(
+            f"scores {tuple(above_N.shape)} over {tuple(below_N.shape)} with clusters {tuple(clusters_N.shape)} must "
+            "be rows of equal length; give one of each per clip"
+        )
+    both = above_N.isfinite() & below_N.isfinite() & (weights_N > 0)
+    n, skipped = both.sum(), (~both).sum()
+    if n == 0:
+        nan = torch.tensor(float("nan"), dtype=torch.float64)
+        return Estimate(nan, nan, nan, n, skipped)
+    weights, units = weights_N[both].double(), resampling_units(clusters_N[both])
+    over, under = (bootstrap_means(x[both].double(), weights, units, resamples, seed) for x in (above_N, below_N))
+    low, high = ((over / under).quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
+    value = (weights * above_N[both]).sum() / (weights * below_N[both]).sum()
+    return Estimate(value, low, high, n, skipped)
+
+
 def resampling_units(clusters_N: Tensor) -> Tensor:
     """Return the unit index of each clip: its identity if there are at least ten identities, else the clip itself."""
     units, index_N = clusters_N.unique(return_inverse=True)

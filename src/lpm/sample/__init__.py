@@ -5,7 +5,14 @@ from lpm.sample.chunks import ChunkPlan, plan_chunks, spread, texts_at
 from lpm.sample.clip import ClipSampler, fade
 from lpm.sample.guidance import guide, repeat_conditions
 from lpm.sample.performance import PerformanceModel
-from lpm.sample.pretrained import base_puppet, load_performance, save_performance
+from lpm.sample.pretrained import (
+    base_puppet,
+    load_performance,
+    online_puppet,
+    refiner_puppet,
+    save_performance,
+    stream_puppet,
+)
 from lpm.sample.rollout import (
     ChunkNetwork,
     FewSteps,
@@ -46,7 +53,9 @@ __all__ = [
     "merge_adapter",
     "noise_levels",
     "online_levels",
+    "online_puppet",
     "plan_chunks",
+    "refiner_puppet",
     "refiner_steps",
     "remember",
     "repeat_conditions",
@@ -54,5 +63,6 @@ __all__ = [
     "save_adapter",
     "save_performance",
     "spread",
+    "stream_puppet",
     "texts_at",
 ]

@@ -7,13 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lpm.backbone import CausalDiT
 from lpm.build import build
 from lpm.hub import fetch, is_repository, read_tensors
 from lpm.sample.performance import PerformanceModel
 from lpm.sample.sharded import is_sharded_checkpoint, read_sharded
 from lpm.sample.tensors import load_weights, own_weights
 
-__all__ = ["base_puppet", "load_performance", "load_weights", "own_weights", "read_weights", "save_performance"]
+__all__ = [
+    "base_puppet",
+    "load_performance",
+    "load_weights",
+    "online_puppet",
+    "own_weights",
+    "read_weights",
+    "refiner_puppet",
+    "save_performance",
+    "stream_puppet",
+]
 
 
 def save_performance(model: PerformanceModel, spec: dict[str, Any], folder: Path | str) -> None:
@@ -41,7 +52,42 @@ def load_performance(source: Path | str) -> PerformanceModel:
 
 def base_puppet() -> PerformanceModel:
     """Return the Base model with the puppet weights that ship with the package (``weights/base/README.md``)."""
-    with as_file(files("lpm.sample") / "weights" / "base") as folder:
+    return load_shipped("base")
+
+
+def online_puppet() -> PerformanceModel:
+    """Return the Online model with the puppet weights that ship with the package (``weights/online/README.md``).
+
+    Its backbone is a ``lpm.backbone.CausalDiT``, distilled from ``base_puppet``.
+    """
+    return load_shipped("online")
+
+
+def refiner_puppet() -> CausalDiT:
+    """Return the network that refines what ``online_puppet`` makes (``weights/refiner/README.md``)."""
+    network = load_shipped("refiner").backbone
+    if not isinstance(network, CausalDiT):
+        raise ValueError(f"the shipped refiner is a {type(network).__name__}, not a CausalDiT; install lpm anew")
+    return network
+
+
+def stream_puppet() -> tuple[PerformanceModel, CausalDiT | None]:
+    """Return the shipped weights that stream where no others are named, and their refiner if they have one."""
+    return base_puppet(), None
+
+
+def load_shipped(name: str) -> PerformanceModel:
+    """Return the model of a folder of weights in the package.
+
+    Raises:
+        ValueError: this version ships without them.
+    """
+    with as_file(files("lpm.sample") / "weights" / name) as folder:
+        if not folder.is_dir():
+            raise ValueError(
+                f"this version of lpm ships no {name} weights; name a folder of `lpm weights export` instead, from "
+                "recipes/online"
+            )
         return load_performance(folder)
 
 

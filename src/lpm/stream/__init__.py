@@ -9,6 +9,7 @@ from lpm.stream.clock import Clock, Playout, WallClock
 from lpm.stream.control import Cue, CueList, CuePipe, Cues, open_cues, parse_cue
 from lpm.stream.ear import Ear, Hearing, window_of
 from lpm.stream.events import EventLog, Log, NoLog, memory
+from lpm.stream.known import stream_batch
 from lpm.stream.performance import perform
 from lpm.stream.piece import Piece
 from lpm.stream.pipeline import Pipeline
@@ -70,6 +71,7 @@ __all__ = [
     "save_session",
     "send",
     "send_paced",
+    "stream_batch",
     "usual_steps",
     "window_of",
 ]

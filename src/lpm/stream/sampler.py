@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lpm.backbone import CausalDiT, DiT
 from lpm.condition import encode_references
 from lpm.nn import Stored
-from lpm.sample import FewSteps, PerformanceModel, backbone_steps, noise_levels, refiner_steps
+from lpm.sample import FewSteps, PerformanceModel, backbone_steps, noise_levels, refiner_steps, stream_puppet
 from lpm.stream.chunks import Chunks
 from lpm.stream.ear import Ear, Hearing, window_of
 from lpm.stream.performance import perform
@@ -38,7 +38,8 @@ class StreamSampler(LightningModule):
     [(0, range(0, 25), torch.Size([1, 25, 3, 32, 32]))]
 
     Args:
-        model: weights of a Base model, or of a student whose backbone is a ``CausalDiT``.
+        model: weights of a Base model, or of a student whose backbone is a ``CausalDiT``; those that ship if None, with
+            their refiner (``lpm.sample.stream_puppet``).
         refiner: the second network, if there is one.
         steps: how the generator makes a chunk; ``usual_steps`` if None.
         refine: how the refiner does; ``lpm.sample.refiner_steps`` if None.
@@ -52,7 +53,7 @@ class StreamSampler(LightningModule):
 
     def __init__(
         self,
-        model: PerformanceModel,
+        model: PerformanceModel | None = None,
         refiner: CausalDiT | None = None,
         steps: FewSteps | None = None,
         refine: FewSteps | None = None,
@@ -64,6 +65,9 @@ class StreamSampler(LightningModule):
         staggered: bool = False,
     ) -> None:
         super().__init__()
+        if model is None:
+            model, shipped = stream_puppet()
+            refiner = refiner or shipped
         self.model, self.refiner, self.history = model, refiner, history
         self.backbone = causal(model.backbone, chunk, sink, window)
         if refiner is not None and refiner.chunk != self.backbone.chunk:

@@ -11,10 +11,11 @@ from lpm.train.clips import PuppetClips
 from lpm.train.codec import CodecTraining, ExportCodec
 from lpm.train.data import PuppetData
 from lpm.train.distribution import DistributionTraining, Pace
-from lpm.train.measure import Report, measure
+from lpm.train.measure import Clip, Performer, Report, measure, measure_clips, performers, summarise
 from lpm.train.ode import OdeTraining
 from lpm.train.optimizer import MuonAdamW
 from lpm.train.pair_data import PairData
+from lpm.train.paired import paired_differences, paired_ratios
 from lpm.train.pairs import PairSettings, make_pairs
 from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
@@ -36,6 +37,7 @@ __all__ = [
     "BasePrediction",
     "BaseTraining",
     "Change",
+    "Clip",
     "CodecTraining",
     "DistributionTraining",
     "ExportCodec",
@@ -47,6 +49,7 @@ __all__ = [
     "PairData",
     "PairSettings",
     "PerformanceReport",
+    "Performer",
     "PreferenceReport",
     "PreferenceTraining",
     "PuppetClips",
@@ -73,4 +76,9 @@ __all__ = [
     "make_pairs",
     "make_trajectories",
     "measure",
+    "measure_clips",
+    "paired_differences",
+    "paired_ratios",
+    "performers",
+    "summarise",
 ]

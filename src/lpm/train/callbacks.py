@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lpm.data.video import write_video
 from lpm.sample import PerformanceModel
 from lpm.train.frames import strip, to_uint8
-from lpm.train.measure import Report, measure, video_from
+from lpm.train.measure import Report, measure, performers
 from lpm.train.request import sound_of
 from lpm.types import Batch
 
@@ -68,7 +68,8 @@ class PerformanceReport(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         assert batch.video_BTCHW is not None
         truth = to_uint8(batch.video_BTCHW)
-        made = to_uint8(video_from(model_of(pl_module), batch, "generated", self.steps, self.chunk, self.seed))
+        model, source = model_of(pl_module), "generated"
+        made = to_uint8(performers(model, [source], self.steps, self.chunk, self.seed)[source](batch))
         rows = []
         for row in range(min(self.videos, len(batch.keys))):
             both = np.concatenate([truth[row], made[row]], axis=2)

@@ -28,6 +28,7 @@ def export(
     title: str = "",
     license: str = "apache-2.0",
     shard: str = "5GB",
+    half: bool = False,
 ) -> None:
     """Write trained weights as a folder to share: config.json, safetensors and a card.
 
@@ -43,16 +44,25 @@ def export(
         title: heading of the card.
         license: of the weights, for the card.
         shard: largest file.
+        half: store float16, half as large; loaded, they are float32 again, rounded.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"{output} exists and is not empty; name a new folder")
     card = Card(title=title, license=license, figures=read_figures(figures))
     module, spec, start = open_source(source)
+    if half:
+        halve(module)
     usual: Form = "codec" if isinstance(module, CodecTraining) else "model"
     if isinstance(module, PerformanceModel) and is_adapted(module.backbone):
         usual = "adapter"
     write_form(module, spec, start, form or usual, output, card, shard)
     print(f"wrote {output}")
+
+
+def halve(module: nn.Module) -> None:
+    """Round the parameters to float16; buffers, such as those of a spectrogram, stay exact."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.half()
 
 
 def write_form(

@@ -5,22 +5,26 @@ the ground truth through the codec (the best a latent model can do) and controls
 audio and with no audio at all.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from lpm.metric import (
     ApertureAgreement,
+    ColourDrift,
     ContingencyZ,
     EnergyRatio,
     Estimate,
     FalseLipMotion,
     IdentityDistance,
     IdentityVerification,
+    MeanSpeed,
     SharpnessDrift,
     cue_train,
     reaction,
@@ -28,13 +32,17 @@ from lpm.metric import (
 )
 from lpm.sample.performance import PerformanceModel
 from lpm.train.frames import to_uint8
-from lpm.types import Batch
+from lpm.types import Batch, Codec
 
 SOURCES = ("codec", "generated", "shuffled", "silent")
+Performer = Callable[[Batch], Tensor]
+"""Makes the videos (B, T, 3, H, W), in [-1, 1], of clips from their first frames and conditions."""
 
 
 class Reading(Protocol):
-    """What a reader tells of a video: one number per frame, (T,), and the identity per frame, (T, N)."""
+    """What a reader tells of a video: one number per frame, (T,), the identity, (T, N), and the background's colour in
+    CIE Lab, (T, 3).
+    """
 
     @property
     def aperture(self) -> np.ndarray: ...
@@ -53,6 +61,9 @@ class Reading(Protocol):
 
     @property
     def identity(self) -> np.ndarray: ...
+
+    @property
+    def background(self) -> np.ndarray: ...
 
     @property
     def valid(self) -> np.ndarray: ...
@@ -114,19 +125,45 @@ def measure(
         chunk: new frames per generated chunk.
         seed: of the noise; equal for all sources.
     """
-    clips = [clip for batch in batches for clip in measure_batch(model, batch, read, sources, steps, chunk, seed)]
-    if not clips:
-        raise ValueError("no clip to measure; give a split with at least one clip")
-    return summarise(clips, float(clips[0].meta["fps"]))
+    return summarise(measure_clips(performers(model, sources, steps, chunk, seed), batches, read))
 
 
-def measure_batch(
-    model: PerformanceModel, batch: Batch, read: Reader, sources: tuple[str, ...], steps: int, chunk: int, seed: int
-) -> list[Clip]:
+def performers(
+    model: PerformanceModel, sources: Iterable[str], steps: int, chunk: int, seed: int
+) -> dict[str, Performer]:
+    """Return what makes the videos of each source: the codec, or the model from what the source hears."""
+
+    def perform(source: str, batch: Batch) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return model.perform(hear(batch, source), steps=steps, chunk=chunk, generator=generator)
+
+    through = partial(through_codec, model.codec)
+    return {source: through if source == "codec" else partial(perform, source) for source in sources}
+
+
+@torch.no_grad()
+def through_codec(codec: Codec, batch: Batch) -> Tensor:
+    """Return the true video, encoded and decoded."""
+    assert batch.video_BTCHW is not None
+    return codec.decode(codec.encode(batch.video_BTCHW))
+
+
+def measure_clips(performers: Mapping[str, Performer], batches: Iterable[Batch], read: Reader) -> list[Clip]:
+    """Return what is read of every clip as each performer makes it; ``summarise`` turns it into scores.
+
+    Args:
+        performers: by the name under which they are reported.
+        batches: as in ``measure``.
+        read: pixel reader.
+    """
+    return [clip for batch in batches for clip in measure_batch(performers, batch, read)]
+
+
+def measure_batch(performers: Mapping[str, Performer], batch: Batch, read: Reader) -> list[Clip]:
     """Return the measured clips of one batch."""
     if batch.video_BTCHW is None or "aperture" not in batch.truth:
         raise ValueError("measuring needs pixels and ground truth; load clips with video and truth.npz")
-    videos = {source: to_uint8(video_from(model, batch, source, steps, chunk, seed)) for source in sources}
+    videos = {name: to_uint8(perform(batch)) for name, perform in performers.items()}
     references = reference_identities(batch, read)
     clips = []
     for row, meta in enumerate(batch.meta):
@@ -143,16 +180,6 @@ def measure_batch(
             )
         )
     return clips
-
-
-def video_from(model: PerformanceModel, batch: Batch, source: str, steps: int, chunk: int, seed: int) -> Tensor:
-    """Return the video (B, T, 3, H, W) of one source."""
-    assert batch.video_BTCHW is not None
-    if source == "codec":
-        return model.codec.decode(model.codec.encode(batch.video_BTCHW))
-    generator = torch.Generator().manual_seed(seed)
-    heard = hear(batch, source)
-    return model.perform(heard, steps=steps, chunk=chunk, generator=generator)
 
 
 def hear(batch: Batch, source: str) -> Batch:
@@ -187,30 +214,28 @@ def reference_identities(batch: Batch, read: Reader) -> list[np.ndarray]:
     return [read(row).identity[0] for row in pictures]
 
 
-def summarise(clips: list[Clip], fps: float) -> Report:
+def summarise(clips: list[Clip]) -> Report:
     """Turn measured clips into estimates per metric and source."""
-    frames = len(clips[0].state_T)
-    report = Report(len(clips), len(clips) * frames / fps)
+    if not clips:
+        raise ValueError("no clip to measure; give a split with at least one clip")
+    fps = float(clips[0].meta["fps"])
+    report = Report(len(clips), sum(len(clip.state_T) for clip in clips) / fps)
     for source in clips[0].readings:
         for name, metric in score(clips, source, fps).items():
-            report.scores.setdefault(name, {})[source] = metric
+            report.scores.setdefault(name, {})[source] = metric.compute()
     return report
 
 
-def score(clips: list[Clip], source: str, fps: float) -> dict[str, Estimate]:
-    """Return the estimates of one source."""
+def score(clips: list[Clip], source: str, fps: float) -> dict[str, Metric]:
+    """Return the metrics of one source, which have seen all clips, each in its place."""
     lips, flapping, energy = ApertureAgreement(), FalseLipMotion(), EnergyRatio()
-    contingency, distance, verification, sharp = (
-        ContingencyZ(fps),
-        IdentityDistance(),
-        IdentityVerification(),
-        SharpnessDrift(),
-    )
+    speed, colour, sharp = MeanSpeed(fps), ColourDrift(), SharpnessDrift()
+    contingency, distance, verification = ContingencyZ(fps), IdentityDistance(), IdentityVerification()
     references = {clip.meta["identity"]: clip.reference for clip in clips}
     for clip in clips:
         reading, who = clip.readings[source], clip.meta["identity"]
         speaking, listening = clip.state_T == 0, clip.state_T == 1
-        valid = torch.as_tensor(reading.valid)
+        valid, head = torch.as_tensor(reading.valid), np.stack([reading.yaw, reading.pitch, reading.roll], 1)
         if int(speaking.sum()) >= 12:
             lips.update(reading.aperture, clip.truth["aperture"], speaking, valid, identity=who)
         if listening.any():
@@ -218,23 +243,27 @@ def score(clips: list[Clip], source: str, fps: float) -> dict[str, Estimate]:
             cues = cue_train(cue_times(clip), len(listening), fps)
             moves = reaction(reading.yaw, reading.pitch, reading.roll, reading.smile, fps)
             contingency.update(cues, moves, listening, identity=who)
+            speed.update(head, listening, identity=who)
         others = [row for name, row in references.items() if name != who]
         if others:
             verification.update(reading.identity, clip.reference, np.stack(others), valid_T=valid, identity=who)
         distance.update(reading.identity, clip.reference, valid_T=valid, identity=who)
         sharp.update(clip.sharpness[source], identity=who)
         truth_head = np.stack([clip.truth[name].numpy() for name in ("yaw", "pitch", "roll")], 1)
-        energy.update(np.stack([reading.yaw, reading.pitch, reading.roll], 1), truth_head, identity=who)
-    metrics: dict[str, Any] = {
+        energy.update(head, truth_head, identity=who)
+        colour.update(reading.background, identity=who)
+    metrics: dict[str, Metric] = {
         "lip_correlation": lips,
         "false_lip_motion": flapping,
         "reaction_z": contingency,
         "identity_distance": distance,
         "identity_verified": verification,
         "head_energy_ratio": energy,
+        "listening_speed": speed,
+        "colour_drift": colour,
         "sharpness_drift": sharp,
     }
-    return {name: metric.compute() for name, metric in metrics.items() if metric.update_count}
+    return {name: metric for name, metric in metrics.items() if metric.update_count}
 
 
 def cue_times(clip: Clip) -> Tensor:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from lpm.backbone import CausalDiT
-from lpm.sample import FewSteps, PerformanceModel, base_puppet, noise_levels
+from lpm.sample import FewSteps, PerformanceModel, noise_levels, stream_puppet
 from lpm.stream import StreamSampler, broadcast, usual_steps
 from lpm.train.checkpoint import load_model
 from lpm.train.stream import StreamRequest, to_show
@@ -43,7 +43,8 @@ def stream(
     Args:
         image: first frame of the video; also the global reference unless one is given.
         output: .mp4 with the sound of both voices, .rgb with raw frames; a named pipe or - for raw frames.
-        model: checkpoint of `lightning fit`, or a weights folder; the shipped puppet weights if not given.
+        model: checkpoint of `lightning fit`, or a weights folder; the shipped puppet weights if not given, with the
+            refiner that ships with them if there is one.
         refiner: weights of a second network that restores detail, whose backbone is a CausalDiT.
         speak: the character's own voice: a sound file; a named pipe or - for raw 16-bit 16 kHz mono samples.
         listen: the partner's voice, likewise.
@@ -68,8 +69,9 @@ def stream(
         size,
         fps,
     )
-    performer = base_puppet() if model is None else load_model(model)
-    second = None if refiner is None else load_refiner(refiner)
+    performer, second = stream_puppet() if model is None else (load_model(model), None)
+    if refiner is not None:
+        second = load_refiner(refiner)
     sampler = StreamSampler(performer, second, pick_steps(performer, steps, history), chunk=chunk)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends a live stream wants what was written
     frames = broadcast(sampler.predict_step(show, 0), show, ahead=sampler.chunks(fps).frames)
