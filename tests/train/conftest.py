@@ -25,8 +25,9 @@ def make_sample(number: int, frames: int = FRAMES) -> dict:
     picture = io.BytesIO()
     Image.fromarray(video[3]).save(picture, "png")
     truth = io.BytesIO()
-    names = np.array(["aperture", "yaw", "pitch", "roll"])
-    np.savez(truth, controls=rng.random((frames, len(names))).astype(np.float32), names=names)
+    names = np.array(["aperture", "yaw", "pitch", "roll", "width", "round", "tongue"])
+    controls = rng.random((frames, len(names))).astype(np.float32)
+    np.savez(truth, controls=controls, names=names)
     voice = (0.1 * rng.standard_normal(frames * 16000 // 24)).astype(np.float32)
     return {
         "__key__": f"clip{number:03d}",

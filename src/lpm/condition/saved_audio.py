@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -39,6 +40,20 @@ def save_pretrained(encoder: PretrainedAudio, folder: Path) -> None:
     model.save_pretrained(folder)
     if (encoder.folder / CARD).is_file():
         shutil.copy(encoder.folder / CARD, folder)
+
+
+def puppet_speech(rate: float = 50.0, trainable: bool = False) -> LogMelEncoder:
+    """Return the audio encoder that ships with the package and knows puppets' speech (``weights/speech.md``).
+
+    ``rate`` is 50 for lips or 12.5 for a listener. Frozen unless ``trainable``.
+
+    Raises:
+        ValueError: another rate.
+    """
+    with as_file(files("lpm.condition") / "weights" / f"speech-{rate:g}") as folder:
+        if not folder.is_dir():
+            raise ValueError(f"no encoder of {rate:g} tokens a second ships with lpm; choose 50 or 12.5")
+        return log_mel(str(folder)).requires_grad_(trainable)
 
 
 def log_mel(folder: str) -> LogMelEncoder:

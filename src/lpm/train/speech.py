@@ -21,11 +21,11 @@ SPANS = ((0.0, 0.2), (0.2, 0.5), (0.5, 1.0))
 class SpeechTraining(LightningModule):
     """Teach an audio encoder what a voice does: how its mouth moves, and when its phrases end.
 
-    LPM 1.0 hears through encoders that were trained on speech alone (wav2vec 2.0 and its like). At puppet size the corpus
-    itself tells what there is to understand. A linear layer on each token, thrown away afterwards, reads
+    LPM 1.0 hears through encoders that were trained on speech alone (wav2vec 2.0 and its like). At puppet size the
+    corpus itself tells what there is to understand. A linear layer on each token, thrown away afterwards, reads
 
     - the mouth of the voice (``MOUTH``) ``LAGS`` seconds before the token's end, in squared error;
-    - whether a cue (``CUES``) of the voice lies in each of ``SPANS``, in seconds before the token's end, as a probability.
+    - how likely a cue (``CUES``) of the voice lies in each of ``SPANS``, in seconds before the token's end.
 
     Args:
         encoder: what is trained.
@@ -76,7 +76,7 @@ class SpeechTraining(LightningModule):
 
 
 def mouth_targets(batch: Batch, ends_A: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``MOUTH`` at every lag before each token's end (B, A, lags * mouth), and for which tokens (A,) it is known."""
+    """Return ``MOUTH`` at every lag before each token's end, (B, A, lags * mouth), and where it is known, (A,)."""
     tracks_BTM = torch.stack([batch.truth[name] for name in MOUTH], dim=-1)
     frames = tracks_BTM.shape[1]
     at_AL = ((ends_A[:, None] - ends_A.new_tensor(LAGS)) * batch.fps - 0.5).round().long()
