@@ -26,6 +26,8 @@ class OdeTraining(LightningModule):
         seed: of points and noise.
     """
 
+    student_moved = True  # in every step, for StudentAverage
+
     def __init__(
         self,
         model: PerformanceModel,

@@ -62,8 +62,8 @@ def told(part: object) -> str:
 class StudentAverage(Callback):
     """Average the student over its steps, exponentially; checkpoints and the end of training hold the average.
 
-    For modules of two networks, whose other network is not to be averaged; with one network
-    ``lightning.pytorch.callbacks.EMAWeightAveraging`` does as well. A resumed run goes on with both, exactly.
+    Nothing else is averaged: ``lightning.pytorch.callbacks.EMAWeightAveraging`` would average another network, too, and
+    round the frozen encoders, which must stay the teacher's to the bit. A resumed run goes on with both, exactly.
 
     Args:
         decay: share of the old average that is kept in each of the student's steps.
