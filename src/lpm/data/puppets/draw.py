@@ -9,7 +9,8 @@ from lpm.data.puppets import draw_body, draw_eyes, draw_glasses, draw_hair, draw
 from lpm.data.puppets.controls import COLUMN, CONTROLS
 from lpm.data.puppets.draw_canvas import OVERSAMPLING, Shape, paint
 from lpm.data.puppets.draw_figure import Figure, palette
-from lpm.data.puppets.geometry import Pose, turn_matrix
+from lpm.data.puppets.geometry import Pose, project, turn_matrix
+from lpm.data.puppets.geometry_head import MOUTH_LEVEL, skin_depth
 from lpm.data.puppets.identity import Identity
 from lpm.data.puppets.style import style as style_named
 from lpm.data.puppets.style_background import background
@@ -55,8 +56,7 @@ class Puppet:
         self.style = style_named(style)
         self.palette = palette(identity, self.style)
         canvas = size * OVERSAMPLING
-        self._unit = UNIT * framing * canvas
-        self._centre = (0.5 * canvas, (0.475 - 0.02 * (framing - 1)) * canvas)
+        self._unit, self._centre = camera(canvas, framing)
         self._background = background(identity, self.style, canvas)
         self._materials = materials(identity, self.style, self.palette)
 
@@ -103,6 +103,19 @@ class Puppet:
         return Figure(self.identity, self.style, self.palette, pose, torso, motion, placed)
 
 
+def camera(side: int, framing: float) -> tuple[float, tuple[float, float]]:
+    """Return pixels of a head unit and the pixel (x, y) of the head's origin in a square picture."""
+    return UNIT * framing * side, (0.5 * side, (0.475 - 0.02 * (framing - 1)) * side)
+
+
+def mouth_centres(identity: Identity, controls_TK: np.ndarray, size: int, framing: float) -> np.ndarray:
+    """Return where a front view shows the middle of the mouth, pixels (T, 2) as x, y."""
+    head, _ = poses(_motion(np.asarray(controls_TK, np.float64)), 0.0)
+    x, y = np.zeros(1), np.full(1, MOUTH_LEVEL)
+    unit, centre = camera(size, framing)
+    return project(head, x, y, skin_depth(identity, x, y))[:, 0] * unit + centre
+
+
 def shapes(figure: Figure) -> list[Shape]:
     """Return everything that is drawn, back to front."""
     ears_on_top = draw_hair.haircut(figure.identity).ears
@@ -125,7 +138,9 @@ def shapes(figure: Figure) -> list[Shape]:
 
 
 def poses(motion: dict[str, np.ndarray], turn: float | np.ndarray) -> tuple[Pose, Pose]:
-    """Return the pose of the head and the calmer one of the torso; ``turn`` is the view's yaw in degrees, () or (T,)."""
+    """Return the pose of the head and the calmer one of the torso; ``turn`` is the view's yaw in degrees (of each
+    frame).
+    """
     column = {name: values[:, 0] for name, values in motion.items()}
     yaw, pitch, roll = (np.radians(column[name]) for name in ("yaw", "pitch", "roll"))
     base = np.radians(turn)
