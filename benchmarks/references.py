@@ -19,6 +19,7 @@ import json
 import time
 from pathlib import Path
 
+from drift import finite
 from performance import machine
 from PIL import Image
 
@@ -98,8 +99,8 @@ def main() -> None:
             "machine": machine(),
             "units": UNITS,
             "grid": {"rows_of_a_clip": SHOWN, "clips": [row.key for row in rows[: len(grid)]]},
-            **report.as_dict(),
-            "differences_to_global": gained.as_dict()["scores"],
+            **finite(report.as_dict()),
+            "differences_to_global": finite(gained.as_dict()["scores"]),
         },
     )
     Image.fromarray(strip([video for shown in grid for video in shown])).save(picture)
