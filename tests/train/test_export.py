@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lpm.backbone import DiT
+from lpm.backbone import DeferredDiT, DiT, pretrained_dit, puppet, realise
 from lpm.build import build
 from lpm.cli import main
 from lpm.codec import TinyCodec
@@ -22,12 +22,15 @@ from lpm.types import Conditions, TextFeatures
 pytest.importorskip("peft")
 
 
-def model_spec(adapter=None, velocity=False):
+DEFERRED = {"class_path": "lpm.backbone.DeferredDiT", "init_args": {"network": "lpm.backbone.puppet", "recompute": 1}}
+
+
+def model_spec(adapter=None, velocity=False, backbone=None):
     encoder = {"class_path": "lpm.condition.LogMelEncoder", "init_args": {"width": 128, "rate": 50.0}}
     numbers = {"width": 32, "depth": 2, "heads": 2, "hidden": 40, "channels": 32, "text_width": 128, "waves": 32}
     wan = {"class_path": "lpm.backbone.wan", "init_args": numbers | {"audio_width": 128}}
     parts = {
-        "backbone": wan if velocity else {"class_path": "lpm.backbone.puppet"},
+        "backbone": wan if velocity else backbone or {"class_path": "lpm.backbone.puppet"},
         "codec": {"class_path": "lpm.codec.tiny_codec"},
         "text": {"class_path": "lpm.condition.ByteText"},
         "speak": encoder,
@@ -40,9 +43,9 @@ def model_spec(adapter=None, velocity=False):
     return {"class_path": "lpm.sample.PerformanceModel", "init_args": parts | ({"adapter": adapter} if adapter else {})}
 
 
-def checkpoint(path, adapter=None, velocity=False, start=None):
+def checkpoint(path, adapter=None, velocity=False, start=None, backbone=None):
     """A checkpoint as ``lightning fit`` writes it, every trained number moved."""
-    model = model_spec(adapter, velocity)
+    model = model_spec(adapter, velocity, backbone)
     parts = {name: model["init_args"][name] for name in ("prediction", "coordinates")}
     objective = {"class_path": "lpm.objective.FlowMatching", "init_args": parts}
     spec = {
@@ -51,6 +54,7 @@ def checkpoint(path, adapter=None, velocity=False, start=None):
     }
     torch.manual_seed(4)
     module = build(spec)
+    realise(module.model)
     if start:
         module.model.load_state_dict(at_start(module.model), strict=False)
     with torch.no_grad():
@@ -88,6 +92,15 @@ def test_model_and_backbone_are_equal_bit_for_bit(form, tmp_path):
     assert torch.equal(run(loaded.backbone if form == "model" else loaded), run(model.backbone))
     card = (tmp_path / "out" / "README.md").read_text()
     assert "# Mine" in card and "license: mit" in card and "0.500 [0.400, 0.600]" in card
+
+
+@pytest.mark.parametrize("backbone", [DEFERRED, "lpm.backbone.puppet"])
+def test_a_backbone_stands_alone_however_the_recipe_names_it(backbone, tmp_path):
+    model, out = checkpoint(tmp_path / "a.ckpt", backbone=backbone), str(tmp_path / "out")
+    assert main(["weights", "export", str(tmp_path / "a.ckpt"), out, "--form", "backbone"]) == 0
+    late = DeferredDiT(puppet, out).build()
+    for loaded in (DiT.from_pretrained(out), pretrained_dit(out), late):
+        assert torch.equal(run(loaded.eval()), run(model.backbone))
 
 
 def test_an_adapter_is_exported_alone_played_and_merged(tmp_path):

@@ -9,7 +9,7 @@ from lpm.cli import main
 from lpm.data import MemoryClips, TrajectoryLatents, list_shards, read_shard
 from lpm.data.stages import check_media
 from lpm.sample import noise_levels
-from lpm.train import TrajectorySettings, make_trajectories, trajectories
+from lpm.train import PairData, TrajectoryData, TrajectorySettings, make_trajectories, trajectories
 from lpm.train.encode import npy
 
 SETTINGS = TrajectorySettings(
@@ -108,3 +108,13 @@ def test_the_command_writes_trajectories_and_refuses_bad_input(teacher, corpus, 
     for bad in (["--piece=6"], ["--split=nobody"], ["--seed=1"], ["--scales", '{"smell": 2}', "--seed=2"]):
         assert main([*words, *bad]) == 2
         assert capsys.readouterr().err.strip().count("\n") == 0
+
+
+def test_weights_written_anew_get_a_folder_of_their_own(tmp_path):
+    weights = tmp_path / "last.ckpt"
+    weights.write_bytes(b"one")
+    before = TrajectoryData(teacher=str(weights)).folder
+    assert TrajectoryData(teacher=str(weights)).folder == before != TrajectoryData().folder
+    weights.write_bytes(b"two")
+    assert TrajectoryData(teacher=str(weights)).folder != before
+    assert PairData(weights=str(weights)).folder != PairData().folder

@@ -4,7 +4,7 @@ from lpm.backbone.block import Block, MultiModalAttention
 from lpm.backbone.causal import CausalDiT
 from lpm.backbone.context import AudioContext, AudioSummary, TextContext
 from lpm.backbone.context_parallel import context_parallel
-from lpm.backbone.deferred import DeferredDiT, realise
+from lpm.backbone.deferred import DeferredDiT, realise, realised_spec
 from lpm.backbone.diffusers_layout import Split, save_diffusers
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
@@ -50,6 +50,7 @@ __all__ = [
     "puppet",
     "puppet_small",
     "realise",
+    "realised_spec",
     "recomputed",
     "save_diffusers",
     "save_dit",

@@ -10,6 +10,8 @@ from lpm.backbone.block import MultiModalAttention
 from lpm.backbone.dit import DiT
 from lpm.backbone.pretrained import WeightFolder
 from lpm.backbone.recompute import RECOMPUTED, recomputed
+from lpm.build import locate
+from lpm.hub import Spec
 
 Finish = Callable[[nn.Module], Any]
 """What is done with each block, and in the end with the network, as soon as it has its weights."""
@@ -109,3 +111,13 @@ def realise(model: nn.Module) -> None:
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, DeferredDiT):
         model.backbone = DeferredDiT(backbone.network).build()
+
+
+def realised_spec(spec: Spec | str) -> Spec:
+    """Return the spec of the network that a backbone's spec stands for: what DeferredDiT builds later, or itself.
+
+    >>> realised_spec({"class_path": "lpm.backbone.DeferredDiT", "init_args": {"network": "lpm.backbone.puppet"}})
+    {'class_path': 'lpm.backbone.puppet'}
+    """
+    whole = {"class_path": spec} if isinstance(spec, str) else spec
+    return realised_spec(whole["init_args"]["network"]) if locate(whole["class_path"]) is DeferredDiT else whole

@@ -11,6 +11,7 @@ from lpm.train.clips import PuppetClips
 from lpm.train.codec import CodecTraining, ExportCodec
 from lpm.train.data import PuppetData
 from lpm.train.distribution import DistributionTraining, Pace
+from lpm.train.last import SaveLast
 from lpm.train.measure import Clip, Performer, Report, measure, measure_clips, performers, summarise
 from lpm.train.ode import OdeTraining
 from lpm.train.optimizer import MuonAdamW
@@ -59,6 +60,7 @@ __all__ = [
     "Request",
     "Requests",
     "SaveAdapter",
+    "SaveLast",
     "SeedSteps",
     "Sharded",
     "ShardedAverage",

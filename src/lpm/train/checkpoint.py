@@ -1,5 +1,7 @@
 """Models out of Lightning checkpoints, without the recipe at hand."""
 
+import hashlib
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +45,21 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
     found = content["state_dict"].items()
     module.model.load_state_dict({name[6:]: x for name, x in found if name.startswith("model.")})
     return module.eval(), content["spec"]
+
+
+def fingerprint(source: Path | str | None) -> str:
+    """Return a short hash of the files of weights, the shipped ones if None: weights written anew have another name.
+
+    What is no file here, such as a repository of the Hub, counts by its name.
+    """
+    if source is None:
+        with as_file(files("lpm.sample") / "weights" / "base") as folder:
+            return fingerprint(folder)
+    path, digest = Path(source), hashlib.sha256()
+    for part in [path] if path.is_file() else sorted(x for x in path.rglob("*") if x.is_file()):
+        with part.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12] if path.exists() else str(source)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from lpm.backbone import DiT
+from lpm.backbone import DiT, realised_spec
 from lpm.backbone.diffusers_layout import Split, save_diffusers
 from lpm.backbone.pretrained import count_parameters
 from lpm.flow import Absolute, PredictVelocity
@@ -83,7 +83,8 @@ def write_form(
         plain.save_pretrained(output, spec, card, shard)
     elif form == "backbone":
         backbone: Any = plain.backbone
-        backbone.save_pretrained(output, backbone.spec or spec["init_args"]["backbone"], card, shard)
+        known = backbone.spec or realised_spec(spec["init_args"]["backbone"])
+        backbone.save_pretrained(output, known, card, shard)
     else:
         write_diffusers(plain, output, card, shard)
 

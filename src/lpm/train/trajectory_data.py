@@ -13,7 +13,7 @@ from lpm.data import MemoryClips, TrajectoryLatents, all_references, list_shards
 from lpm.data.puppets.build import build_corpus
 from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.sample import base_puppet
-from lpm.train.checkpoint import load_model
+from lpm.train.checkpoint import fingerprint, load_model
 from lpm.train.data import cache_folder
 from lpm.train.trajectories import TrajectorySettings, make_trajectories
 from lpm.types import Batch
@@ -59,8 +59,8 @@ class TrajectoryData(LightningDataModule):
         self.train_clips: MemoryClips | None = None
 
     def name(self) -> str:
-        """Return a short hash of the settings and the teacher's path."""
-        text = json.dumps([asdict(self.settings), self.teacher], sort_keys=True)
+        """Return a short hash of the settings and the teacher's weights."""
+        text = json.dumps([asdict(self.settings), fingerprint(self.teacher)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def prepare_data(self) -> None:

@@ -1,0 +1,49 @@
+"""A training that ends between two checkpoints loses none of its steps."""
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from lpm.train import SaveLast
+
+
+class Line(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch, batch_idx):
+        return (self.layer(batch) - 3).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def run(folder, steps, ckpt=None):
+    torch.manual_seed(0)
+    saver = ModelCheckpoint(folder, every_n_train_steps=2, save_last=True, save_top_k=1)
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_steps=steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[EMAWeightAveraging(decay=0.5), saver, SaveLast()],
+    )  # fmt: skip
+    trainer.fit(Line(), DataLoader(torch.ones(100, 1), batch_size=1), ckpt_path=ckpt)
+    return torch.load(folder / "last.ckpt", weights_only=False)
+
+
+@pytest.mark.parametrize("steps", [3, 4, 5])
+def test_the_last_checkpoint_holds_the_last_step(tmp_path, steps):
+    found = run(tmp_path, steps)
+    assert found["global_step"] == steps
+    average, now = found["state_dict"]["layer.bias"], found["current_model_state"]["layer.bias"]
+    assert not torch.equal(average, now)  # saved before the average takes the model's place
+    assert sorted(path.name for path in tmp_path.glob("last*.ckpt")) == ["last.ckpt"]
+
+
+def test_the_training_goes_on_from_there(tmp_path):
+    whole = run(tmp_path / "whole", 5)
+    run(tmp_path / "parts", 3)
+    parts = run(tmp_path / "parts", 5, tmp_path / "parts/last.ckpt")
+    for key in ("state_dict", "current_model_state"):
+        assert all(torch.equal(parts[key][name], tensor) for name, tensor in whole[key].items())
