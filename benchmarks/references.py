@@ -36,7 +36,8 @@ from lpm.train.seeing import SETS, reference_performers
 SHOWN = ("truth", *SETS)
 UNITS = {
     "back_psnr": "dB, profiles and back, up is better",
-    "face_identity": "distance of a face that comes to light, down is better",
+    "face_psnr": "dB, a face that comes to light, up is better",
+    "face_identity": "distance of that face to the true identity, down is better",
     "mouth_psnr": "dB, box around the mouth while it smiles, up is better",
     "smile_error": "of the smile that is read, of a full one, down is better",
 }

@@ -131,7 +131,7 @@ def test_scores_see_only_what_is_revealed(batch):
     made = {"truth": true, "global": elsewhere, "body": sides, "corner": corner}
     rows = measure_revealed({name: lambda _, v=video: v for name, video in made.items()}, [batch], Truthful)
     assert [row.key for row in rows] == batch.keys
-    assert list(rows[0].scores) == ["back_psnr", "face_identity"] and list(rows[1].scores) == [
+    assert list(rows[0].scores) == ["back_psnr", "face_psnr", "face_identity"] and list(rows[1].scores) == [
         "mouth_psnr",
         "smile_error",
     ]

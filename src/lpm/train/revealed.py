@@ -90,17 +90,18 @@ def score_turn(clip: Clip, reading: Reading, made_THWC: np.ndarray, true_THWC: n
     """Return the scores of a character that turns around.
 
     - ``back_psnr``: of profiles and back, decibels over frames whose side the first picture does not show.
-    - ``face_identity``: distance to the character's true identity vector (``identity_distance``) where a face comes to
-      light that the first picture did not show.
+    - ``face_psnr``: of a face that comes to light, decibels over frames whose side the first picture does not show.
+    - ``face_identity``: distance to the character's true identity vector (``identity_distance``) on these.
     """
     back_T, face_T = revealed_sides(clip.truth["turn"].numpy())
     own, valid = np.array(clip.meta["tags"]["identity_vector"]), np.asarray(reading.valid)
-    return {
-        "back_psnr": psnr(made_THWC[back_T], true_THWC[back_T]) if back_T.sum() >= LEAST else np.nan,
-        "face_identity": float(identity_distance(reading.identity[face_T], own, valid_T=valid[face_T]))
-        if face_T.sum() >= LEAST
-        else np.nan,
-    }
+    scores = dict.fromkeys(("back_psnr", "face_psnr", "face_identity"), np.nan)
+    if back_T.sum() >= LEAST:
+        scores["back_psnr"] = psnr(made_THWC[back_T], true_THWC[back_T])
+    if face_T.sum() >= LEAST:
+        scores["face_psnr"] = psnr(made_THWC[face_T], true_THWC[face_T])
+        scores["face_identity"] = float(identity_distance(reading.identity[face_T], own, valid_T=valid[face_T]))
+    return scores
 
 
 def score_smile(clip: Clip, reading: Reading, made_THWC: np.ndarray, true_THWC: np.ndarray) -> dict[str, float]:
