@@ -75,17 +75,18 @@ def with_others(batch: Batch) -> Batch:
     if (batch.references.kind_BR[:, 0] != 0).any():
         raise ValueError("exchanging references needs the global one first; keep the order of the corpus")
     other_B1 = torch.tensor([[others[0]] for others in found])
-    own, other = batch.references, pick(batch.references, torch.arange(batch.references.mask_BR.shape[1]), other_B1)
-    mixed = {
-        name: None if mine is None else torch.cat([mine[:, :1], getattr(other, name)[:, 1:]], dim=1)
-        for name, mine in vars(own).items()
-    }
-    return replace(batch, references=References(**mixed))
+    columns_R = torch.arange(batch.references.mask_BR.shape[1])
+    rows_BR = torch.where(columns_R == 0, torch.arange(len(rows))[:, None], other_B1)
+    return replace(batch, references=pick(batch.references, columns_R, rows_BR))
 
 
 def pick(references: References, columns: Tensor, rows: Tensor | None = None) -> References:
-    """Return columns (R,) or (1, R) of the references, of rows (B, 1) if given."""
-    rows = torch.arange(len(references.mask_BR))[:, None] if rows is None else rows
+    """Return columns (R,) or (1, R) of the references, of rows (B, R) if given."""
+    at = (torch.arange(len(references.mask_BR))[:, None] if rows is None else rows, columns)
     return References(
-        **{name: None if value is None else value[rows, columns] for name, value in vars(references).items()}
+        kind_BR=references.kind_BR[at],
+        sub_kind_BR=references.sub_kind_BR[at],
+        mask_BR=references.mask_BR[at],
+        pixels_BRCHW=None if references.pixels_BRCHW is None else references.pixels_BRCHW[at],
+        latents_BRCYX=None if references.latents_BRCYX is None else references.latents_BRCYX[at],
     )
