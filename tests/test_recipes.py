@@ -8,7 +8,7 @@ from lightning import LightningModule, Trainer
 
 from lpm.cli import main
 from lpm.cli.trainer import LPMCLI, cli
-from lpm.sample.pretrained import load_weights, own_weights
+from lpm.sample.pretrained import load_weights, own_weights, read_weights
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 FILES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
@@ -61,3 +61,12 @@ def test_stages_of_the_curriculum_continue_each_other(tmp_path, monkeypatch):
     learns = [any(p.requires_grad for p in model.model.backbone.listen.parameters()) for model in models]
     assert learns == [False, True, True]
     assert models[2].dropout.rates["references"] == 0
+
+
+def test_references_are_learnt_from_the_weights_that_ship(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = build("overlay/references.yaml", tmp_path).model
+    shipped = read_weights(model.start)
+    load_weights(model.model, shipped)
+    assert all((tensor == shipped[name]).all() for name, tensor in own_weights(model.model).items())
+    assert model.dropout.rates["references"] == 0

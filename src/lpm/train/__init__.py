@@ -22,7 +22,9 @@ from lpm.train.predict import BasePrediction, Requests, WriteVideos
 from lpm.train.preference import FrozenCopy, PreferenceTraining, Reference
 from lpm.train.preference_report import Change, PreferenceReport, compare
 from lpm.train.request import Request
+from lpm.train.revealed import Revealed, differences, measure_revealed, summarise_revealed
 from lpm.train.seed import SeedSteps
+from lpm.train.seeing import reference_performers
 from lpm.train.shard import Sharded
 from lpm.train.speech import ExportSpeech, SpeechTraining
 from lpm.train.stream import StreamRequest, StreamRequests, WriteStreams
@@ -58,6 +60,7 @@ __all__ = [
     "Reference",
     "Report",
     "Request",
+    "Revealed",
     "Requests",
     "SaveAdapter",
     "SaveLast",
@@ -75,12 +78,16 @@ __all__ = [
     "WriteVideos",
     "compare",
     "compare_windows",
+    "differences",
     "make_pairs",
     "make_trajectories",
     "measure",
     "measure_clips",
+    "measure_revealed",
     "paired_differences",
     "paired_ratios",
     "performers",
+    "reference_performers",
     "summarise",
+    "summarise_revealed",
 ]

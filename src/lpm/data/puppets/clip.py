@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from lpm.data.puppets.draw import Puppet
 from lpm.data.puppets.identity import IDENTITY_NAMES, Identity, sample_identity
 from lpm.data.puppets.perform import Scene, perform
 from lpm.data.puppets.plan import ClipPlan, CorpusSpec, derived_seed
-from lpm.data.puppets.references import Reference, draw_references
+from lpm.data.puppets.references import Reference, draw_references, subset, telling
+from lpm.data.puppets.reveal import PROMPTS, break_into_smile, own_smile, smile_own_way, turning
 from lpm.data.puppets.summary import describe
 from lpm.data.puppets.voice import voice_seed
 from lpm.data.schema import SCHEMA_VERSION, frames_to_states
@@ -31,18 +33,20 @@ def make_clip(clip: ClipPlan, spec: CorpusSpec) -> tuple[dict[str, bytes], dict[
     Person 0 of the scene is drawn; `speak.wav` is that person's own voice and `listen.wav` the partner's.
     """
     identity = sample_identity(clip.identity)
-    scene = play(clip, spec, identity)
+    scene = reveal(play(clip, spec, identity), clip, spec)
     person, partner = scene.people
     puppet = Puppet(identity, size=spec.size, style=clip.style, framing=spec.framing)
-    video_THWC = puppet.render(person.controls)
+    turn_T = turning(clip.seed, spec.frames, spec.fps) if clip.reveal == "turn" else np.zeros(spec.frames)
+    video_THWC = puppet.render(person.controls, turn_T=turn_T)
     random = np.random.default_rng(derived_seed(clip.seed, "references"))
-    references = draw_references(puppet, clip.style, person.controls[0], random)
+    choose, smile_K = (telling if clip.reveal else subset), smile_of(clip, spec)
+    references = draw_references(puppet, clip.style, person.controls[0], random, choose, smile_K)
     meta = metadata(clip, spec, identity, scene, references)
     files = {
         "mp4": encode_video(video_THWC, spec.fps),
         "speak.wav": wav_bytes(person.voice),
         "listen.wav": wav_bytes(partner.voice),
-        "truth.npz": truth_bytes(person.controls),
+        "truth.npz": truth_bytes(person.controls, turn_T if spec.reveals else None),
         "json": json.dumps(meta, ensure_ascii=False, sort_keys=True).encode(),
     } | {f"ref.{i:02d}.png": png_bytes(reference.image) for i, reference in enumerate(references)}
     lags = [event["lag"] for event in person.events if "lag" in event]
@@ -62,6 +66,20 @@ def play(clip: ClipPlan, spec: CorpusSpec, identity: Identity) -> Scene:
         split=SENTENCES[clip.split],
         voice_seeds=(voice_seed(clip.identity, identity), derived_seed(clip.seed, "partner")),
     )
+
+
+def smile_of(clip: ClipPlan, spec: CorpusSpec) -> np.ndarray | None:
+    """Return the controls (K,) of the character's own smile, None in a corpus where all smile alike."""
+    return own_smile(clip.identity) if spec.reveals.get("smile") else None
+
+
+def reveal(scene: Scene, clip: ClipPlan, spec: CorpusSpec) -> Scene:
+    """Return the scene with what the clip reveals in the mouth and the caption of person 0; who turns is drawn so."""
+    person, smile_K = scene.people[0], smile_of(clip, spec)
+    controls = break_into_smile(person.controls, spec.fps) if clip.reveal == "smile" else person.controls
+    controls = controls if smile_K is None else smile_own_way(controls, smile_K)
+    caption = f"{person.caption} {PROMPTS[clip.reveal]}" if clip.reveal else person.caption
+    return replace(scene, people=(replace(person, controls=controls, caption=caption), scene.people[1]))
 
 
 def metadata(
@@ -86,7 +104,7 @@ def metadata(
             {"file": f"ref.{i:02d}.png", "kind": found.kind, "sub_kind": found.sub_kind, "box": list(found.box)}
             for i, found in enumerate(references)
         ],
-        "tags": tags(clip, spec, identity, scene),
+        "tags": tags(clip, spec, identity, scene) | ({"reveal": clip.reveal} if spec.reveals else {}),
         "source": f"lpm.data.puppets seed {spec.seed}",
         "licence": LICENCE,
         "scores": {},
@@ -122,8 +140,14 @@ def png_bytes(image_HWC: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def truth_bytes(controls_TK: np.ndarray) -> bytes:
-    """Encode controls and their names as npz; numpy dates its entries 1980, so equal arrays give equal bytes."""
+def truth_bytes(controls_TK: np.ndarray, turn_T: np.ndarray | None = None) -> bytes:
+    """Encode controls and their names, and the turn of the whole character if given, as npz.
+
+    numpy dates its entries 1980, so equal arrays give equal bytes.
+    """
+    names = list(CONTROLS)
+    if turn_T is not None:
+        controls_TK, names = np.column_stack([controls_TK, turn_T]).astype(np.float32), [*names, "turn"]
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, controls=controls_TK, names=np.array(CONTROLS))
+    np.savez_compressed(buffer, controls=controls_TK, names=np.array(names))
     return buffer.getvalue()

@@ -27,6 +27,7 @@ def puppets(
     kinds: dict[str, float] | None = None,
     styles: dict[str, float] | None = None,
     languages: dict[str, float] | None = None,
+    reveals: dict[str, float] | None = None,
     clips_per_shard: int = 24,
     raw_videos: int = 4,
     raw_seconds: float = 20.0,
@@ -54,6 +55,8 @@ def puppets(
         kinds: shares of speak, listen, conversation, idle and sing.
         styles: shares of the drawing styles clean, flat, sketch and textured.
         languages: shares of the spoken languages en, zh, es and de.
+        reveals: shares of clips whose first picture does not tell what comes: turn (the whole character turns around)
+            and smile (breaks into a smile of its own); none if not given.
         clips_per_shard: clips in one tar.
         raw_videos: two-person videos as a camera would give them.
         raw_seconds: length of a raw video.
@@ -61,7 +64,7 @@ def puppets(
         seed: another seed is another corpus.
         workers: processes at a time; all cores if not given.
     """
-    given = {"kinds": kinds, "styles": styles, "languages": languages}
+    given = {"kinds": kinds, "styles": styles, "languages": languages, "reveals": reveals}
     shares = {name: value for name, value in given.items() if value is not None}
     spec = CorpusSpec(
         identities=identities, val_identities=val_identities, test_identities=test_identities,

@@ -9,7 +9,8 @@ from lpm.data.puppets import draw_body, draw_eyes, draw_glasses, draw_hair, draw
 from lpm.data.puppets.controls import COLUMN, CONTROLS
 from lpm.data.puppets.draw_canvas import OVERSAMPLING, Shape, paint
 from lpm.data.puppets.draw_figure import Figure, palette
-from lpm.data.puppets.geometry import Pose, turn_matrix
+from lpm.data.puppets.geometry import Pose, project, turn_matrix
+from lpm.data.puppets.geometry_head import MOUTH_LEVEL, skin_depth
 from lpm.data.puppets.identity import Identity
 from lpm.data.puppets.style import style as style_named
 from lpm.data.puppets.style_background import background
@@ -55,16 +56,16 @@ class Puppet:
         self.style = style_named(style)
         self.palette = palette(identity, self.style)
         canvas = size * OVERSAMPLING
-        self._unit = UNIT * framing * canvas
-        self._centre = (0.5 * canvas, (0.475 - 0.02 * (framing - 1)) * canvas)
+        self._unit, self._centre = camera(canvas, framing)
         self._background = background(identity, self.style, canvas)
         self._materials = materials(identity, self.style, self.palette)
 
-    def render(self, controls_TK: np.ndarray, view: str = "front") -> np.ndarray:
+    def render(self, controls_TK: np.ndarray, view: str = "front", turn_T: np.ndarray | None = None) -> np.ndarray:
         """Draw controls (T, K), columns as ``CONTROLS``, as frames (T, size, size, 3) uint8 RGB.
 
-        ``view`` turns the whole character: front, left (faces image-left), right or rear. Shape controls are clipped
-        to their range. Raises ValueError for an unknown view, a wrong shape or values that are not finite.
+        ``view`` turns the whole character: front, left (faces image-left), right or rear; ``turn_T`` turns it on from
+        there frame by frame, in degrees, > 0 to the image's right. Shape controls are clipped to their range. Raises
+        ValueError for an unknown view, a wrong shape or values that are not finite.
         """
         if view not in VIEWS:
             raise ValueError(f"view {view!r} is unknown; choose one of {', '.join(VIEWS)}")
@@ -77,25 +78,42 @@ class Puppet:
         if not np.isfinite(controls_TK).all():
             column = int(np.argwhere(~np.isfinite(controls_TK))[0, 1])
             raise ValueError(f"control {CONTROLS[column]!r} holds NaN or infinity; pass finite numbers")
+        if turn_T is not None and (np.shape(turn_T) != (len(controls_TK),) or not np.isfinite(turn_T).all()):
+            raise ValueError(
+                f"turn of shape {np.shape(turn_T)} is not one finite angle for each of {len(controls_TK)} frames; give "
+                "degrees (frames,)"
+            )
         threads = cv2.getNumThreads()
         cv2.setNumThreads(0)
         try:
-            chunks = [
-                self._render(controls_TK[start : start + CHUNK], view) for start in range(0, len(controls_TK), CHUNK)
-            ]
+            turns = np.full(len(controls_TK), VIEWS[view]) + (0.0 if turn_T is None else turn_T)
+            chunks = [self._render(controls_TK[run], turns[run]) for run in _runs(controls_TK, turns)]
         finally:
             cv2.setNumThreads(threads)
         return np.concatenate([np.zeros((0, self.size, self.size, 3), np.uint8), *chunks])
 
-    def _render(self, controls_TK: np.ndarray, view: str) -> np.ndarray:
-        figure = self._figure(controls_TK, VIEWS[view])
+    def _render(self, controls_TK: np.ndarray, turn_T: np.ndarray) -> np.ndarray:
+        figure = self._figure(controls_TK, turn_T)
         return paint(shapes(figure), self._background, self._unit, self._centre, self.size)
 
-    def _figure(self, controls_TK: np.ndarray, turn: float) -> Figure:
+    def _figure(self, controls_TK: np.ndarray, turn: np.ndarray) -> Figure:
         motion = _motion(controls_TK)
         pose, torso = poses(motion, turn)
         placed = {name: place(pose if on_head else torso) for name, (place, on_head) in self._materials.items()}
         return Figure(self.identity, self.style, self.palette, pose, torso, motion, placed)
+
+
+def camera(side: int, framing: float) -> tuple[float, tuple[float, float]]:
+    """Return pixels of a head unit and the pixel (x, y) of the head's origin in a square picture."""
+    return UNIT * framing * side, (0.5 * side, (0.475 - 0.02 * (framing - 1)) * side)
+
+
+def mouth_centres(identity: Identity, controls_TK: np.ndarray, size: int, framing: float) -> np.ndarray:
+    """Return where a front view shows the middle of the mouth, pixels (T, 2) as x, y."""
+    head, _ = poses(_motion(np.asarray(controls_TK, np.float64)), 0.0)
+    x, y = np.zeros(1), np.full(1, MOUTH_LEVEL)
+    unit, centre = camera(size, framing)
+    return project(head, x, y, skin_depth(identity, x, y))[:, 0] * unit + centre
 
 
 def shapes(figure: Figure) -> list[Shape]:
@@ -119,8 +137,10 @@ def shapes(figure: Figure) -> list[Shape]:
     ]
 
 
-def poses(motion: dict[str, np.ndarray], turn: float) -> tuple[Pose, Pose]:
-    """Return the pose of the head and the calmer one of the torso; ``turn`` is the view's yaw in degrees."""
+def poses(motion: dict[str, np.ndarray], turn: float | np.ndarray) -> tuple[Pose, Pose]:
+    """Return the pose of the head and the calmer one of the torso; ``turn`` is the view's yaw in degrees (of each
+    frame).
+    """
     column = {name: values[:, 0] for name, values in motion.items()}
     yaw, pitch, roll = (np.radians(column[name]) for name in ("yaw", "pitch", "roll"))
     base = np.radians(turn)
@@ -131,6 +151,20 @@ def poses(motion: dict[str, np.ndarray], turn: float) -> tuple[Pose, Pose]:
     still = np.zeros_like(yaw)
     torso = Pose(turn_matrix(base + 0.12 * yaw, still), 0.05 * roll, shift * (0.45, 0.35), scale)
     return head, torso
+
+
+def _runs(controls_TK: np.ndarray, turn_T: np.ndarray) -> list[slice]:
+    """Return the frames that are drawn together: at most ``CHUNK``, and all from one side where the character turns.
+
+    What a side shows at all, and with which surface, is decided for all frames of a run.
+    """
+    side_T = np.zeros(len(turn_T), int)
+    if len(set(turn_T.tolist())) > 1:
+        head, torso = poses(_motion(controls_TK), turn_T)
+        side_T = 3 * (head.facing_T1[:, 0] > -0.2) + np.digitize(torso.facing_T1[:, 0], (-0.5, 0.5))
+    starts = [i for i in range(len(turn_T)) if i == 0 or side_T[i] != side_T[i - 1]]
+    ends = [*starts[1:], len(turn_T)]
+    return [slice(i, min(i + CHUNK, end)) for start, end in zip(starts, ends) for i in range(start, end, CHUNK)]
 
 
 def _motion(controls_TK: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,6 +16,8 @@ CORPUS_VERSION = "1"  # raise when the same spec would give other bytes
 SPLITS = ("train", "seen", "val", "test")
 KINDS = ("speak", "listen", "conversation", "idle", "sing")
 STYLES = ("clean", "flat", "sketch", "textured")
+REVEALS = ("turn", "smile")
+GOLDEN = 0.618034  # of a step from character to character, so that they do not all begin with the same
 MIXTURE = {"speak": 0.6, "listen": 0.2, "conversation": 0.15, "idle": 0.05}
 
 
@@ -37,6 +39,7 @@ class CorpusSpec:
     kinds: dict[str, float] = field(default_factory=lambda: dict(MIXTURE))
     styles: dict[str, float] = field(default_factory=lambda: {"clean": 1.0})
     languages: dict[str, float] = field(default_factory=lambda: {"en": 0.8, "zh": 0.2})
+    reveals: dict[str, float] = field(default_factory=dict)
     clips_per_shard: int = 24
     raw_videos: int = 0
     raw_seconds: float = 20.0
@@ -48,6 +51,10 @@ class CorpusSpec:
         check_shares("kinds", self.kinds, KINDS)
         check_shares("styles", self.styles, STYLES)
         check_shares("languages", self.languages, tuple(LANGUAGES))
+        if self.reveals:
+            check_shares("reveals", self.reveals, REVEALS)
+            if sum(self.reveals.values()) > 1:
+                raise ValueError(f"reveals take {sum(self.reveals.values()):g} of all clips; let them sum to 1 or less")
 
     @property
     def frames(self) -> int:
@@ -57,7 +64,7 @@ class CorpusSpec:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One clip: who plays, what is played and how it is drawn."""
+    """One clip: who plays, what is played, how it is drawn, and what its first picture does not show (if anything)."""
 
     key: str
     split: str
@@ -66,6 +73,7 @@ class ClipPlan:
     language: str
     identity: int
     seed: int
+    reveal: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,10 @@ def spec_hash(spec: CorpusSpec) -> str:
     >>> spec_hash(CorpusSpec()) == spec_hash(CorpusSpec(seed=1))
     False
     """
-    text = json.dumps({"version": CORPUS_VERSION, **asdict(spec)}, sort_keys=True)
+    fields = asdict(spec)
+    if not spec.reveals:  # what is off changes no bytes, so it changes no hash
+        del fields["reveals"]
+    text = json.dumps({"version": CORPUS_VERSION, **fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -166,6 +177,23 @@ def split_casts(spec: CorpusSpec) -> dict[str, tuple[int, ...]]:
     return {"train": train, "seen": train, "val": everyone[first:second], "test": everyone[second:]}
 
 
+def deal_reveals(shares: dict[str, float], turns: np.ndarray, people: int) -> list[str]:
+    """Return what each clip reveals, "" for nothing; every character has its due of each to within one clip.
+
+    Args:
+        shares: of the clips.
+        turns: number of each clip; clip n is of character n modulo ``people``.
+        people: characters.
+
+    >>> deal_reveals({"turn": 0.5, "smile": 0.5}, np.arange(4), people=2)
+    ['turn', 'turn', 'smile', 'smile']
+    """
+    clips = max(1, len(turns) / people)
+    place = (turns // people / clips + GOLDEN * (turns % people) / clips) % 1
+    ends = np.cumsum(list(shares.values()))
+    return [[*shares, ""][found] for found in np.searchsorted(ends, place, side="right")]
+
+
 def plan_split(spec: CorpusSpec, split: str) -> list[ShardPlan]:
     """Return the shards of one split; clips are shuffled so that every shard mixes characters."""
     people = split_casts(spec)[split]
@@ -176,6 +204,7 @@ def plan_split(spec: CorpusSpec, split: str) -> list[ShardPlan]:
         deal(shares, count, derived_seed(spec.seed, split, name))
         for name, shares in (("kinds", spec.kinds), ("styles", spec.styles), ("languages", spec.languages))
     ]
+    reveals = deal_reveals(spec.reveals, order[:count], len(people))
     clips = [
         ClipPlan(
             key=f"{split}-{i:06d}",
@@ -185,8 +214,9 @@ def plan_split(spec: CorpusSpec, split: str) -> list[ShardPlan]:
             language=language,
             identity=people[order[i] % len(people)],
             seed=derived_seed(spec.seed, split, i),
+            reveal=reveal,
         )
-        for i, (kind, style, language) in enumerate(zip(*dealt, strict=True))
+        for i, (kind, style, language, reveal) in enumerate(zip(*dealt, reveals, strict=True))
     ]
     pieces = np.array_split(np.arange(count), -(-count // spec.clips_per_shard))
     return [ShardPlan(f"{split}-{n:04d}", tuple(clips[i] for i in piece)) for n, piece in enumerate(pieces)]

@@ -1,0 +1,68 @@
+"""What a first picture cannot tell: the other sides of a character that turns around, and a smile of its own.
+
+Corpora have such clips on request (``CorpusSpec.reveals``), so that references can be seen to tell it: body views the
+sides, expressions the smile. Both movements follow from the present picture and the prompt, without any chance: a model
+can know when they happen, and only how they look is left to know.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lpm.data.puppets.controls import COLUMN, pose
+from lpm.data.puppets.geometry import smooth_step
+from lpm.data.puppets.plan import derived_seed
+
+PROMPTS = {"turn": "The character keeps turning around to the right.", "smile": "The character breaks into a smile."}
+TURN_RATE = 60.0  # degrees a second: from the front to the back in three
+SMILE_BEGINS, SMILE_STANDS = 0.1, 1.1  # seconds
+GAIN, SMIRK, APERTURE, WIDTH = (0.3, 1.0), (-0.7, 0.7), (-0.3, 0.45), (-0.3, 0.5)
+MOODS_OF_MOUTH = ("smile", "smirk", "sneer")
+
+
+def turning(clip_seed: int, frames: int, fps: float) -> np.ndarray:
+    """Return the turn (frames,) in degrees of a character that turns steadily, seen first from any side."""
+    first = np.random.default_rng(derived_seed(clip_seed, "turn")).uniform(-180, 180)
+    return first + TURN_RATE * np.arange(frames) / fps
+
+
+def away_from_front(turn_T: np.ndarray) -> np.ndarray:
+    """Return how many degrees a turned character faces away from the viewer, 0..180.
+
+    >>> away_from_front(np.array([0.0, 270.0, -190.0])).tolist()
+    [0.0, 90.0, 170.0]
+    """
+    return np.abs((turn_T + 180) % 360 - 180)
+
+
+def own_smile(identity: int) -> np.ndarray:
+    """Return the controls (K,) of a character's full smile: how far it goes, to which side, how much it bares.
+
+    A face at rest shows nothing of it.
+    """
+    rng = np.random.default_rng(derived_seed(identity, "smile"))
+    drawn = {name: rng.uniform(*range_) for name, range_ in zip(("smile", "smirk", "aperture", "width"), _RANGES)}
+    return pose(**{**drawn, "aperture": max(0.0, drawn["aperture"])})
+
+
+def smile_own_way(controls_TK: np.ndarray, smile_K: np.ndarray) -> np.ndarray:
+    """Return the controls with every smile, as far as it goes, replaced by as much of the character's own."""
+    own, column = controls_TK.copy(), COLUMN["smile"]
+    joy_T = np.clip(controls_TK[:, column], 0, 1)
+    own[:, column] -= joy_T
+    own += joy_T[:, None] * smile_K
+    for name, least in (("smile", -1.0), ("smirk", -1.0), ("width", -1.0), ("aperture", 0.0)):
+        own[:, COLUMN[name]] = own[:, COLUMN[name]].clip(least, 1.0)
+    return own
+
+
+def break_into_smile(controls_TK: np.ndarray, fps: float) -> np.ndarray:
+    """Return the controls with a mouth that begins without any mood and smiles fully after about a second."""
+    smiling = controls_TK.copy()
+    for name in MOODS_OF_MOUTH:
+        smiling[:, COLUMN[name]] = 0
+    smiling[:, COLUMN["smile"]] = smooth_step(np.arange(len(smiling)) / fps, SMILE_BEGINS, SMILE_STANDS)
+    return smiling
+
+
+_RANGES = (GAIN, SMIRK, APERTURE, WIDTH)
