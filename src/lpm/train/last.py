@@ -1,8 +1,5 @@
 """The last steps of a training are part of its last checkpoint."""
 
-from pathlib import Path
-from typing import Any
-
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -10,21 +7,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 class SaveLast(Callback):
     """Write the last checkpoint once more when a training ends between two checkpoints.
 
-    ``ModelCheckpoint(every_n_train_steps=n, save_last=True)`` saves at multiples of n alone: what a training learnt
-    after the last multiple would be lost.
+    ``ModelCheckpoint(every_n_train_steps=n, save_last=True)`` saves at multiples of n, and at the end only if it never
+    saved before (Lightning 2.6.6): what a training learnt after the last multiple would be lost. An epoch of our
+    endless loaders ends where training does, and before averages are moved into the model.
     """
 
-    def __init__(self) -> None:
-        self.saved = -1
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note the step."""
-        self.saved = trainer.global_step
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, before averages are moved into the model."""
-        savers = [saver for saver in trainer.checkpoint_callbacks if isinstance(saver, ModelCheckpoint)]
-        paths = {saver.last_model_path for saver in savers if saver.save_last}
-        if self.saved < trainer.global_step:
-            for path in sorted(path for path in paths if path and Path(path).exists()):
-                trainer.save_checkpoint(path)
+        """Save through every ModelCheckpoint that has not saved this step."""
+        for saver in trainer.checkpoint_callbacks:
+            if isinstance(saver, ModelCheckpoint) and saver._last_global_step_saved != trainer.global_step:
+                candidates = saver._monitor_candidates(trainer)
+                if saver.save_last == "link":  # a link needs a checkpoint of this step to point at
+                    saver._save_topk_checkpoint(trainer, candidates)
+                saver._save_last_checkpoint(trainer, candidates)
