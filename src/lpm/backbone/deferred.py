@@ -119,5 +119,5 @@ def realised_spec(spec: Spec | str) -> Spec:
     >>> realised_spec({"class_path": "lpm.backbone.DeferredDiT", "init_args": {"network": "lpm.backbone.puppet"}})
     {'class_path': 'lpm.backbone.puppet'}
     """
-    whole = {"class_path": spec} if isinstance(spec, str) else spec
+    whole: Spec = {"class_path": spec} if isinstance(spec, str) else spec
     return realised_spec(whole["init_args"]["network"]) if locate(whole["class_path"]) is DeferredDiT else whole

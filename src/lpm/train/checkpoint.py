@@ -9,11 +9,13 @@ import torch
 
 from lpm.backbone import realise
 from lpm.build import build
+from lpm.hub.card import CARD
 from lpm.sample.adapter import base_of, load_adapter
 from lpm.sample.performance import PerformanceModel
-from lpm.sample.pretrained import base_puppet, load_performance
+from lpm.sample.pretrained import base_puppet, is_builder, load_performance
 from lpm.sample.sharded import is_sharded_checkpoint, read_rest, read_sharded
 from lpm.train.codec import CodecTraining
+from lpm.train.encode import tensors_hash
 
 
 class Training(Protocol):
@@ -50,16 +52,18 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
 def fingerprint(source: Path | str | None) -> str:
     """Return a short hash of the files of weights, the shipped ones if None: weights written anew have another name.
 
-    What is no file here, such as a repository of the Hub, counts by its name.
+    The card beside them does not count. What a builder makes is built; a repository of the Hub counts by its name.
     """
     if source is None:
         with as_file(files("lpm.sample") / "weights" / "base") as folder:
             return fingerprint(folder)
     path, digest = Path(source), hashlib.sha256()
-    for part in [path] if path.is_file() else sorted(x for x in path.rglob("*") if x.is_file()):
+    if not path.exists():
+        return tensors_hash(load_performance(source).state_dict()) if is_builder(source) else str(source)
+    for part in [path] if path.is_file() else sorted(x for x in path.rglob("*") if x.is_file() and x.name != CARD):
         with part.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12] if path.exists() else str(source)
+    return digest.hexdigest()[:12]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
