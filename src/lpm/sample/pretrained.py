@@ -73,7 +73,7 @@ def refiner_puppet() -> CausalDiT:
 
 def stream_puppet() -> tuple[PerformanceModel, CausalDiT | None]:
     """Return the shipped weights that stream where no others are named, and their refiner if they have one."""
-    return base_puppet(), None
+    return online_puppet(), refiner_puppet()
 
 
 def load_shipped(name: str) -> PerformanceModel:
