@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from lpm.data.puppets.controls import CONTROLS
-from lpm.data.puppets.draw import mouth_centres
 from lpm.data.puppets.identity import sample_identity
 from lpm.data.puppets.reveal import away_from_front
 from lpm.metric import Estimate, estimate, identity_distance
@@ -138,6 +137,8 @@ def standing_smile(smile_T: np.ndarray) -> np.ndarray:
 
 def mouths(clip: Clip, video_THWC: np.ndarray) -> np.ndarray:
     """Return the box around the true mouth cut out of each frame of a video of the clip, (T, h, w, 3)."""
+    from lpm.data.puppets.draw import mouth_centres  # needs the extra puppets
+
     tags, side = clip.meta["tags"], video_THWC.shape[1]
     controls_TK = np.stack([clip.truth[name].numpy() for name in CONTROLS], axis=1)
     centres_T2 = mouth_centres(sample_identity(tags["identity_seed"]), controls_TK, side, tags["framing"])
