@@ -37,7 +37,7 @@ def sharded(tmp_path_factory):
     return folder, run_processes(train_in_turn, 2, folder, str(folder), RUNS)[0]
 
 
-def same(found, expected):
+def assert_same(found, expected):
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
@@ -47,14 +47,14 @@ def same(found, expected):
 def test_sharded_steps_equal_whole_steps(whole, sharded, number):
     start = training(False).state_dict()
     assert max((whole[name] - tensor).abs().max() for name, tensor in start.items()) > 1e-4
-    same(sharded[1][number], whole)
+    assert_same(sharded[1][number], whole)
 
 
 def test_a_checkpoint_of_shards_reads_as_one(sharded):
     folder, (found, *_) = sharded
     weights = {name: tensor for name, tensor in found.items() if not name.startswith("average.")}
     averaged = {name: found.get(f"average.{name}", tensor) for name, tensor in weights.items()}
-    same(read_sharded(folder / "0" / "step=4.ckpt"), averaged)
+    assert_same(read_sharded(folder / "0" / "step=4.ckpt"), averaged)
     assert read_checkpoint(folder / "0" / "step=4.ckpt")["global_step"] == 4
 
 
@@ -62,8 +62,10 @@ def test_resumed_equals_uninterrupted(sharded, tmp_path):
     folder, results = sharded
     runs = [{**RUNS[number], "resume": str(folder / str(number) / "step=2.ckpt")} for number in (0, 2)]
     first, second = run_processes(train_in_turn, 2, tmp_path, str(tmp_path), runs)[0]
-    same(first, results[0])
-    same(second, results[2])
+    middle = read_sharded(folder / "0" / "step=2.ckpt")  # the resumed run has gone on from there
+    assert any(not torch.equal(first[name].to(tensor), tensor) for name, tensor in middle.items())
+    assert_same(first, results[0])
+    assert_same(second, results[2])
 
 
 def test_a_sharded_recipe_is_fitted_resumed_and_exported(corpus, tmp_path):
@@ -92,7 +94,7 @@ def test_killed_and_resumed_equals_uninterrupted(sharded, tmp_path):
         run_processes(die, 2, tmp_path, str(tmp_path), 1)
     (tmp_path / "meeting").unlink(missing_ok=True)
     run = {**RUNS[0], "resume": str(tmp_path / "step=2.ckpt")}
-    same(run_processes(train_in_turn, 2, tmp_path, str(tmp_path), [run])[0][0], sharded[1][0])
+    assert_same(run_processes(train_in_turn, 2, tmp_path, str(tmp_path), [run])[0][0], sharded[1][0])
 
 
 def test_a_checkpoint_that_was_cut_off_is_refused(sharded, tmp_path):

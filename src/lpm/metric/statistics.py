@@ -60,8 +60,7 @@ def estimate(
     scores, weights, clusters = scores_N[defined].double(), weights_N[defined].double(), clusters_N[defined]
     n, skipped = defined.sum(), (~defined).sum()
     if n == 0:
-        nan = torch.tensor(float("nan"), dtype=torch.float64)
-        return Estimate(nan, nan, nan, n, skipped)
+        return undefined(skipped)
     means = bootstrap_means(scores, weights, resampling_units(clusters), resamples, seed)
     low, high = means.quantile((1 - level) / 2), means.quantile((1 + level) / 2)
     return Estimate((weights * scores).sum() / weights.sum(), low, high, n, skipped)
@@ -93,13 +92,18 @@ def ratio(
     both = above_N.isfinite() & below_N.isfinite() & (weights_N > 0)
     n, skipped = both.sum(), (~both).sum()
     if n == 0:
-        nan = torch.tensor(float("nan"), dtype=torch.float64)
-        return Estimate(nan, nan, nan, n, skipped)
+        return undefined(skipped)
     weights, units = weights_N[both].double(), resampling_units(clusters_N[both])
     over, under = (bootstrap_means(x[both].double(), weights, units, resamples, seed) for x in (above_N, below_N))
     low, high = ((over / under).quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
     value = (weights * above_N[both]).sum() / (weights * below_N[both]).sum()
     return Estimate(value, low, high, n, skipped)
+
+
+def undefined(skipped: Tensor) -> Estimate:
+    """Return the estimate of a score that no clip has."""
+    nan = torch.tensor(float("nan"), dtype=torch.float64)
+    return Estimate(nan, nan, nan, torch.zeros_like(skipped), skipped)
 
 
 def resampling_units(clusters_N: Tensor) -> Tensor:
