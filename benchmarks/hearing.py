@@ -3,7 +3,7 @@
     python benchmarks/hearing.py --output benchmarks/results/hearing.json
 
 Trains a small convolutional regression from log-mel energies around a frame to the true opening of the mouth, on the
-training voices of the corpus of recipes/overlay/long.yaml, and measures it as lips are measured (`ApertureAgreement`) on
+training voices of the corpus of recipes/overlay/long.yaml, and measures it as lips are (`ApertureAgreement`) on
 the voices of held-out characters, the clips of benchmarks/performance.py.
 """
 
