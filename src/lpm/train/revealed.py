@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from lpm.data.puppets.controls import CONTROLS
 from lpm.data.puppets.identity import sample_identity
@@ -154,8 +155,8 @@ def psnr(made: np.ndarray, true: np.ndarray) -> float:
     >>> round(psnr(np.full((1, 2, 2, 3), 10, np.uint8), np.full((1, 2, 2, 3), 20, np.uint8)), 2)
     28.13
     """
-    error = np.square(made.astype(np.float64) - true).mean()
-    return float(min(60.0, 10 * np.log10(255**2 / max(error, 1e-9))))
+    pictures = (torch.from_numpy(np.asarray(x, np.float64)) for x in (made, true))
+    return min(60.0, float(peak_signal_noise_ratio(*pictures, data_range=255.0)))
 
 
 def summarise_revealed(rows: list[Revealed], frames: int, fps: float) -> Report:

@@ -16,7 +16,8 @@ from lpm.data.puppets.plan import derived_seed
 PROMPTS = {"turn": "The character keeps turning around to the right.", "smile": "The character breaks into a smile."}
 TURN_RATE = 60.0  # degrees a second: from the front to the back in three
 SMILE_BEGINS, SMILE_STANDS = 0.1, 1.1  # seconds
-GAIN, SMIRK, APERTURE, WIDTH = (0.3, 1.0), (-0.7, 0.7), (-0.3, 0.45), (-0.3, 0.5)
+OWN_SMILES = {"smile": (0.3, 1.0), "smirk": (-0.7, 0.7), "aperture": (-0.3, 0.45), "width": (-0.3, 0.5)}
+"""Ranges of a full smile's controls; a drawn aperture below 0 is a closed mouth."""
 MOODS_OF_MOUTH = ("smile", "smirk", "sneer")
 
 
@@ -41,7 +42,7 @@ def own_smile(identity: int) -> np.ndarray:
     A face at rest shows nothing of it.
     """
     rng = np.random.default_rng(derived_seed(identity, "smile"))
-    drawn = {name: rng.uniform(*range_) for name, range_ in zip(("smile", "smirk", "aperture", "width"), _RANGES)}
+    drawn = {name: rng.uniform(*range_) for name, range_ in OWN_SMILES.items()}
     return pose(**{**drawn, "aperture": max(0.0, drawn["aperture"])})
 
 
@@ -63,6 +64,3 @@ def break_into_smile(controls_TK: np.ndarray, fps: float) -> np.ndarray:
         smiling[:, COLUMN[name]] = 0
     smiling[:, COLUMN["smile"]] = smooth_step(np.arange(len(smiling)) / fps, SMILE_BEGINS, SMILE_STANDS)
     return smiling
-
-
-_RANGES = (GAIN, SMIRK, APERTURE, WIDTH)
