@@ -155,8 +155,8 @@ def psnr(made: np.ndarray, true: np.ndarray) -> float:
     >>> round(psnr(np.full((1, 2, 2, 3), 10, np.uint8), np.full((1, 2, 2, 3), 20, np.uint8)), 2)
     28.13
     """
-    pictures = (torch.from_numpy(np.asarray(x, np.float64)) for x in (made, true))
-    return min(60.0, float(peak_signal_noise_ratio(*pictures, data_range=255.0)))
+    one, other = (torch.from_numpy(np.asarray(x, np.float64)) for x in (made, true))
+    return min(60.0, float(peak_signal_noise_ratio(one, other, data_range=255.0)))
 
 
 def summarise_revealed(rows: list[Revealed], frames: int, fps: float) -> Report:
