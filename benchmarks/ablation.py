@@ -38,7 +38,7 @@ from lpm.types import Batch
 RECIPES = Path(__file__).parent.parent / "recipes" / "base"
 AT_ONCE = {"identity": 1.0}
 CURRICULUM = {"speak": 0.3, "listen": 0.5, "identity": 0.2}
-FROM_NOTHING = {"start": None, "learning_rate": 2e-3, "audio_rate": 1.0}
+FROM_NOTHING = {"start": None, "learning_rate": 2.5e-3, "audio_rate": 1.0}
 SHOWN = ("lip_correlation", "false_lip_motion", "reaction_z", "identity_distance", "head_energy_ratio")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lpm.cli import main
-from lpm.data import MemoryClips, TrajectoryLatents, list_shards, read_shard
+from lpm.data import MemoryClips, ShardWriter, TrajectoryLatents, list_shards, read_shard
 from lpm.data.stages import check_media
 from lpm.sample import noise_levels
 from lpm.train import PairData, TrajectoryData, TrajectorySettings, make_trajectories, trajectories
@@ -118,3 +118,28 @@ def test_weights_written_anew_get_a_folder_of_their_own(tmp_path):
     weights.write_bytes(b"two")
     assert TrajectoryData(teacher=str(weights)).folder != before
     assert PairData(weights=str(weights)).folder != PairData().folder
+
+
+def test_a_share_of_clips_sees_more_references_and_keeps_what_it_saw(teacher, shards, tmp_path):
+    more = [("body", "left"), ("expression", "happy")]
+    before = {}
+    with ShardWriter(tmp_path / "rich", "train", samples_per_shard=6) as writer:
+        for sample in (sample for shard in shards for sample in read_shard(shard.path)):
+            meta = json.loads(sample["json"])
+            for number, (kind, sub_kind) in enumerate(more, start=1):
+                sample[f"ref.{number:02}.png"] = sample["ref.00.png"]
+                meta["references"].append({"file": f"ref.{number:02}.png", "kind": kind, "sub_kind": sub_kind})
+            before[sample["__key__"]] = {**sample, "json": meta}
+            writer.write({name: value for name, value in before[sample["__key__"]].items() if name != "__url__"})
+    settings = TrajectorySettings(**{**SETTINGS.__dict__, "extra_references": 0.7})
+    make_trajectories(teacher, list_shards(tmp_path / "rich"), tmp_path / "made", settings)
+    counts = []
+    for sample in (sample for shard in list_shards(tmp_path / "made") for sample in read_shard(shard.path)):
+        rows = settings.references(before[sample["__key__"]])
+        listed = before[sample["__key__"]]["json"]["references"]
+        assert json.loads(sample["json"])["references"] == [listed[row] for row in rows]
+        assert len(np.load(io.BytesIO(sample["ref.npy"]))) == len(rows)
+        counts.append(len(rows))
+    assert len(counts) == 6 and len(set(counts)) > 1
+    with pytest.raises(ValueError, match="no share"):
+        TrajectorySettings(extra_references=1.5)

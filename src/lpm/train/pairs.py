@@ -235,7 +235,8 @@ def pair_sample(
         "seeds": [judged["seeds"][winner], judged["seeds"][loser]],
         "margin": chosen.margin,
     }
-    performed = performed_sample(model, sample, batch, row, videos[winner][row])
+    seen = only_global(sample["json"].get("references", []), None)
+    performed = performed_sample(model, sample, batch, row, videos[winner][row], seen)
     return {
         **performed,
         "loser.mp4": encode_video(videos[loser][row], batch.fps),
@@ -245,11 +246,17 @@ def pair_sample(
     }
 
 
-def performed_sample(model: PerformanceModel, sample: Sample, batch: Batch, row: int, video_THWC: np.ndarray) -> Sample:
-    """Return a sample of the condition in a row of a batch, and of a performance of it."""
+def performed_sample(
+    model: PerformanceModel,
+    sample: Sample,
+    batch: Batch,
+    row: int,
+    video_THWC: np.ndarray,
+    references: Sequence[int],
+) -> Sample:
+    """Return a sample of the condition in a row of a batch, and of a performance of it that saw these references."""
     meta, (frames, height, width) = sample["json"], video_THWC.shape[:3]
-    listed = meta.get("references", [])
-    used = [listed[index] for index in only_global(listed, None)]
+    used = [meta["references"][index] for index in references]
     shown = {"ref.npy": half(encode_shown(model, batch, row))} if used else {}
     states = [[start, min(end, frames), label] for start, end, label in meta["states"] if start < frames]
     about = {"frames": frames, "height": height, "width": width, "states": states, "references": used}

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from filelock import FileLock
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
-from lpm.data import Cut, Pixels, Sample, Shard, collate, first_start, read_shard, write_index
+from lpm.data import Clip, Cut, Pixels, Sample, Shard, collate, draw_references, first_start, read_shard, write_index
 from lpm.data.puppets.progress import track
 from lpm.data.stages import Counts, apply, valid
 from lpm.distill import record_trajectories
@@ -40,6 +40,8 @@ class TrajectorySettings:
         substeps: solver steps from one kept level to the next.
         keep: latent frames that the teacher sees of the piece before.
         scales: guidance of the teacher per stream; none if None.
+        extra_references: share of clips that see body views and expressions beside the global reference, as many of
+            theirs as chance takes.
         history: seconds of audio before a clip.
         lookahead: seconds of audio after it.
         batch_size: clips that are generated together.
@@ -53,6 +55,7 @@ class TrajectorySettings:
     substeps: int = 4
     keep: int = 2
     scales: dict[str, float] | None = None
+    extra_references: float = 0.0
     history: float = 2.6
     lookahead: float = 0.2
     batch_size: int = 12
@@ -65,13 +68,20 @@ class TrajectorySettings:
             value = getattr(self, name)
             if value is not None and value < limit:
                 raise ValueError(f"{name} of {value} is below {limit}; raise it")
+        if not 0 <= self.extra_references <= 1:
+            raise ValueError(f"extra_references of {self.extra_references} is no share; choose one from 0 to 1")
         if (self.frames - 1) % self.piece:
             fits = 1 + self.piece * max(1, (self.frames - 1) // self.piece)
             raise ValueError(f"{self.frames} frames are not 1 + {self.piece} n; choose {fits} or another piece")
 
+    def references(self, sample: Sample) -> list[int]:
+        """Return the rows of the references that a sample's clip sees, drawn from the seed and its key alone."""
+        rng = np.random.default_rng(place(self.seed, sample["__key__"]))
+        return draw_references(sample["json"].get("references", []), rng, self.extra_references)
+
     @property
     def cut(self) -> Cut:
-        """The cut that makes a condition of a sample: its beginning, with the global reference."""
+        """The beginning of a sample, with the global reference."""
         return Cut(
             self.frames,
             [Pixels()],
@@ -126,8 +136,7 @@ def make_shard(teacher: PerformanceModel, shard: Shard, count: int, folder: Path
     """Write the trajectories of one shard of clips, then its row; the row says that both are complete."""
     path, counts = folder / Path(shard.path).name, Counts()
     samples = [sample for sample, _ in zip(read_shard(shard.path), range(count))]
-    rng = np.random.default_rng(0)  # the cut is the beginning, without chance
-    clips = list(apply(valid(samples, counts), lambda sample: (sample, settings.cut(sample, rng)), counts))
+    clips = list(apply(valid(samples, counts), lambda sample: (sample, cut_condition(sample, settings)), counts))
 
     def trajectories() -> Iterator[Sample]:
         for first in range(0, len(clips), settings.batch_size):
@@ -141,6 +150,12 @@ def make_shard(teacher: PerformanceModel, shard: Shard, count: int, folder: Path
     made = write_shard(trajectories(), path)
     row = {"samples": len(samples), "trajectories": made, "dropped": dict(counts.dropped)}
     write_json(row_path(folder, shard), row)
+
+
+def cut_condition(sample: Sample, settings: TrajectorySettings) -> Clip:
+    """Return a sample's condition: its beginning, and the references that it sees."""
+    cut = replace(settings.cut, references=lambda rows, rng: settings.references(sample))
+    return cut(sample, np.random.default_rng(0))  # nothing else is left to chance
 
 
 @torch.no_grad()
@@ -172,7 +187,7 @@ def trajectory_sample(
     settings: TrajectorySettings,
 ) -> Sample:
     """Return the sample of a trajectory: the condition, the performance, and the points that led to it."""
-    performed = performed_sample(teacher, sample, batch, row, video[row])
+    performed = performed_sample(teacher, sample, batch, row, video[row], settings.references(sample))
     about = {"levels": noise_levels(settings.points, teacher.shift), "piece": settings.piece}
     return {
         **performed,

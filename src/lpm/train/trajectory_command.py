@@ -18,6 +18,7 @@ def trajectories(
     piece: int = 24,
     substeps: int = 4,
     scales: dict[str, float] | None = None,
+    extra_references: float = 0.0,
     batch_size: int = 12,
     seed: int = 0,
     device: str = "cpu",
@@ -39,13 +40,15 @@ def trajectories(
         piece: frames that are made together, divisible by 4.
         substeps: solver steps from one of the three kept noise levels to the next.
         scales: guidance of the teacher per stream, such as '{"speak": 1.5}'.
+        extra_references: share of clips that see body views and expressions, too.
         batch_size: clips that are generated together.
         seed: of the noise.
         device: where to generate, such as cuda.
     """
     settings = TrajectorySettings(
-        frames=frames, piece=piece, substeps=substeps, scales=scales, batch_size=batch_size, clips=clips, seed=seed
-    )
+        frames=frames, piece=piece, substeps=substeps, scales=scales, extra_references=extra_references,
+        batch_size=batch_size, clips=clips, seed=seed,
+    )  # fmt: skip
     folder = corpus / "shards" if (corpus / "shards").is_dir() else corpus
     shards = list_shards(folder, f"{split}-" if split else "")
     teacher = base_puppet() if model is None else load_model(model)

@@ -78,7 +78,7 @@ def reveal(scene: Scene, clip: ClipPlan, spec: CorpusSpec) -> Scene:
     person, smile_K = scene.people[0], smile_of(clip, spec)
     controls = break_into_smile(person.controls, spec.fps) if clip.reveal == "smile" else person.controls
     controls = controls if smile_K is None else smile_own_way(controls, smile_K)
-    caption = f"{person.caption} {PROMPTS[clip.reveal]}" if clip.reveal else person.caption
+    caption = f"{PROMPTS[clip.reveal]} {person.caption}" if clip.reveal else person.caption
     return replace(scene, people=(replace(person, controls=controls, caption=caption), scene.people[1]))
 
 
