@@ -214,7 +214,7 @@ def cost(model: PerformanceModel, batch: Batch) -> dict[str, int]:
     network = model.backbone.requires_grad_(True)
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "audio_parameters": sum(parameter.numel() for parameter in trainable(network, audio=True)),
+        "audio_parameters": sum(parameter.numel() for _, parameter in trainable(network, audio=True)),
         "flops": int(counter.get_total_flops()),
     }
 
