@@ -98,7 +98,7 @@ def differences(found: dict[str, Any], spec: CorpusSpec) -> str:
     stored = found["spec"]
     pairs = [(key, stored.get(key), value) for key, value in asdict(spec).items()]
     changed = [f"{key} {old} instead of {new}" for key, old, new in pairs if old != new]
-    return ", ".join(changed) or f"version {found['version']} instead of {CORPUS_VERSION}"
+    return ", ".join(changed) or "drawn by another version"
 
 
 def plan_jobs(spec: CorpusSpec) -> list[Job]:

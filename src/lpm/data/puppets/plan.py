@@ -13,6 +13,7 @@ from lpm.data.puppets.identity import sample_identity
 from lpm.data.puppets.language import LANGUAGES
 
 CORPUS_VERSION = "1"  # raise when the same spec would give other bytes
+REVEALS_VERSION = "2"  # the same, for specs with reveals alone
 SPLITS = ("train", "seen", "val", "test")
 KINDS = ("speak", "listen", "conversation", "idle", "sing")
 STYLES = ("clean", "flat", "sketch", "textured")
@@ -128,7 +129,9 @@ def spec_hash(spec: CorpusSpec) -> str:
     False
     """
     fields = asdict(spec)
-    if not spec.reveals:  # what is off changes no bytes, so it changes no hash
+    if spec.reveals:
+        fields["reveals_version"] = REVEALS_VERSION
+    else:  # what is off changes no bytes, so it changes no hash
         del fields["reveals"]
     text = json.dumps({"version": CORPUS_VERSION, **fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
