@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
+from lpm.backbone import pictures_of
 from lpm.backbone.context import heard_by, read_conditions
 from lpm.backbone.segments import reference_segment
 from lpm.ops import add_gated, make_rotary, modulate, rotate
@@ -20,6 +21,7 @@ class Lists:
         self.model, self.picture, self.count = model, picture, 0
         self.memory = [[] for _ in model.blocks]
         self.first = model.embed.images(picture[:, None])
+        self.pictures = pictures_of(picture, conditions)
         references = reference_segment(model.embed, model.offsets, conditions)
         times, tokens = torch.zeros(1, 1, dtype=picture.dtype), self.first.shape[2]
         self.mask = F.pad(
@@ -91,7 +93,7 @@ class Lists:
                 block, x, levels, past, now, [self.still[i]], x.shape[1], text, heard_by(self.model.hears, i, heard)
             )
             made.append(pair)
-        return self.model.head(x, self.model.time(levels), self.model.embed, self.picture), made
+        return self.model.head(x, self.model.time(levels), self.model.embed, self.pictures), made
 
     def __call__(self, latents, levels, conditions):
         return self.run(latents, levels, conditions)[0]

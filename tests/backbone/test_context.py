@@ -44,6 +44,15 @@ def test_moving_stream_and_clip_together_changes_nothing(either):
     torch.testing.assert_close(either(audio, 2, 7, FPS)[:, 4:], either(later, 2, 4, FPS)[:, 1:])
 
 
+def test_chunk_of_a_long_stream_costs_what_it_costs_in_a_short_one(either):
+    projected = []
+    either.project.register_forward_hook(lambda _, inputs, output: projected.append(inputs[0].shape[1]))
+    late = stream(seconds=600.0, start=-300.0)
+    short = AudioFeatures(late.tokens_BAD[:, 300 * 50 - 25 : 300 * 50 + 75], 50.0, -0.5)
+    torch.testing.assert_close(either(late, 2, 5, FPS), either(short, 2, 5, FPS))
+    assert projected[0] == projected[1] < 60
+
+
 def test_tokens_outside_the_stream_are_null(context):
     windows = context(stream(seconds=0.5, start=0.0), 2, 7, FPS)
     torch.testing.assert_close(windows[:, 0, 0], context.null.expand(2, -1))

@@ -85,6 +85,16 @@ def test_features_know_their_time():
     assert (features.rate, features.start, features.tokens_BAD.shape[1]) == (50, -0.25, 50)
 
 
+@pytest.mark.parametrize("rate", [50.0, 12.5])
+def test_long_voice_is_encoded_piece_by_piece_to_the_same_features(rate):
+    encoder, samples = LogMelEncoder(8, rate).double(), voice(31.7, batch=2)
+    heard = []
+    encoder.convs[0].conv.register_forward_hook(lambda _, inputs, output: heard.append(inputs[0].shape[-1]))
+    features = audio_features(encoder, samples, history=0.25)
+    assert len(heard) == 4 and max(heard) < 1100
+    torch.testing.assert_close(features.tokens_BAD, encoder(samples), rtol=1e-12, atol=1e-12)
+
+
 def test_impossible_rate_is_refused():
     with pytest.raises(ValueError, match="rate of 30 Hz"):
         LogMelEncoder(8, 30)

@@ -10,6 +10,7 @@ from lpm.backbone.dit import DiT
 from lpm.backbone.head import Head, MotionHead
 from lpm.backbone.masks import Place, block_mask, dense_mask, sees
 from lpm.backbone.memory import cache_bytes
+from lpm.backbone.pictures import Pictures, pictures_of
 from lpm.backbone.positions import SegmentOffsets
 from lpm.backbone.pretrained import pretrained_dit, save_dit
 from lpm.backbone.recompute import recomputed
@@ -29,6 +30,7 @@ __all__ = [
     "Head",
     "MotionHead",
     "MultiModalAttention",
+    "Pictures",
     "Place",
     "SegmentOffsets",
     "Share",
@@ -46,6 +48,7 @@ __all__ = [
     "lpm_17b",
     "lpm_1b",
     "muted",
+    "pictures_of",
     "pretrained_dit",
     "puppet",
     "puppet_small",

@@ -15,10 +15,14 @@ from lpm.backbone.clip import chunk_turns, clip_view, lay_out
 from lpm.backbone.context import Heard, heard_by, read_conditions
 from lpm.backbone.dit import DiT
 from lpm.backbone.masks import MaskBuilder, dense_mask
+from lpm.backbone.pictures import Pictures, pictures_of
 from lpm.backbone.segments import fine, join_masks, join_times, join_tokens, reference_segment, video_segment
 from lpm.nn import Exact, KeyValue, KVCache, Stored, View, Whole
 from lpm.ops import Rotary, make_rotary, rotate
 from lpm.types import AudioFeatures, Conditions, TextFeatures
+
+PICTURES = ("picture", "others", "places")
+"""Names of a row's ``Pictures`` in the cache."""
 
 
 class CausalDiT(nn.Module):
@@ -96,7 +100,8 @@ class CausalDiT(nn.Module):
         video = x_BLD.shape[1]
         for i, view in enumerate(cache.views(video)):
             x_BLD, _ = self._block(i, x_BLD, time_BS6D, view, video, text, heard)
-        return self.head(x_BLD, self.time(t_BT.to(fine(noisy_BTCYX))), self.embed, cache.rows["picture"])
+        pictures = Pictures(*(cache.rows[name] for name in PICTURES))
+        return self.head(x_BLD, self.time(t_BT.to(fine(noisy_BTCYX))), self.embed, pictures)
 
     def extend(self, latents_BTCYX: Tensor, t_history_BT: Tensor, conditions: Conditions, cache: KVCache) -> None:
         """Remember a chunk: its keys and values at every layer, as they are at noise level ``t_history_BT``.
@@ -158,7 +163,7 @@ class CausalDiT(nn.Module):
             still_mask_BL=None if exists is None else exists[:, 0, 0],
             layers=[(stored or Exact).empty(pair, self.sink + self.window, self.chunk * tokens) for pair in made],
             count_B=torch.zeros(batch, dtype=torch.int64, device=picture_BCYX.device),
-            rows={"picture": picture_BCYX, "first": first_B1LD},
+            rows={**dict(zip(PICTURES, pictures_of(picture_BCYX, conditions))), "first": first_B1LD},
             fps=fps,
             in_place=not torch.is_grad_enabled(),
             turn_once=turn_once,
@@ -195,7 +200,8 @@ class CausalDiT(nn.Module):
             x_BLD, _ = self._block(i, x_BLD, time_BS6D, view, by_frame[0] * by_frame[1], text, heard)
         made_T = frames.predicted()
         x_BLD = x_BLD[:, : by_frame[0] * by_frame[1]].unflatten(1, by_frame)[:, made_T].flatten(1, 2)
-        return self.head(x_BLD, self.time(segments[0].t_BF[:, made_T]), self.embed, latents[:, 0])
+        pictures = pictures_of(latents[:, 0], conditions)
+        return self.head(x_BLD, self.time(segments[0].t_BF[:, made_T]), self.embed, pictures)
 
     def _open(
         self, latents_BTCYX: Tensor, t_BT: Tensor, conditions: Conditions, cache: KVCache

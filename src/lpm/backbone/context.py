@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from lpm.backbone.timing import latent_spans, window_index
+from lpm.backbone.timing import latent_spans, window_index, window_range
 from lpm.nn import mlp, sinusoid
 from lpm.types import AudioFeatures, Conditions, TextFeatures
 
@@ -71,8 +71,7 @@ class AudioContext(nn.Module):
             return self.null.expand(batch, frames, 1, -1)
         length = self.past + self.stride_t / fps + self.future
         ends = frame_ends(frames, fps, self.stride_t)
-        tokens_BAD = self.project(audio.tokens_BAD)
-        window_BTKD, real_BTK, time_TK = cut_windows(tokens_BAD, audio, ends, self.future, length, keep_B)
+        window_BTKD, real_BTK, time_TK = cut_windows(self.project, audio, ends, self.future, length, keep_B)
         window_BTKD = window_BTKD + self.embed_time(time_TK - torch.tensor(ends, dtype=time_TK.dtype)[:, None])
         return torch.where(real_BTK[..., None], window_BTKD, self.null)
 
@@ -136,8 +135,7 @@ class AudioSummary(nn.Module):
             raise ValueError(f"audio comes at {audio.rate:g} tokens a second, not {self.rate:g}; use the same rate")
         else:
             ends = frame_ends(frames, fps, self.stride_t)
-            tokens_BAD = self.project(audio.tokens_BAD)
-            window_BTKD, real_BTK, _ = cut_windows(tokens_BAD, audio, ends, self.future, self.length, keep_B)
+            window_BTKD, real_BTK, _ = cut_windows(self.project, audio, ends, self.future, self.length, keep_B)
             window_BTKD = torch.where(real_BTK[..., None], window_BTKD, self.null)
         return self.norm(self.summarise(window_BTKD.flatten(2)).unflatten(-1, (self.tokens, -1)))
 
@@ -179,18 +177,22 @@ def frame_ends(frames: int, fps: float, stride_t: int) -> list[float]:
 
 
 def cut_windows(
-    tokens_BAD: Tensor, audio: AudioFeatures, ends: list[float], future: float, length: float, keep_B: Tensor | None
+    project: nn.Module, audio: AudioFeatures, ends: list[float], future: float, length: float, keep_B: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut the window of ``length`` seconds that closes ``future`` seconds after each of ``ends``.
+    """Cut the window of ``length`` seconds that closes ``future`` seconds after each of ``ends``, and project it.
 
-    Returns tokens (B, T, K, D); which of them lie inside the stream, and in rows that are kept, (B or 1, T, K); and
-    when each ends in seconds, (T, K) float64.
+    Only tokens between the first and the last window are projected, so that a chunk of an hour costs what it costs in
+    a short clip. Returns tokens (B, T, K, D); which of them lie inside the stream, and in rows that are kept, (B or 1,
+    T, K); and when each ends in seconds, (T, K) float64.
     """
-    index_TK, time_TK = window_index([end + future for end in ends], length, audio.rate, audio.start)
-    count, device = tokens_BAD.shape[1], tokens_BAD.device
+    ends = [end + future for end in ends]
+    index_TK, time_TK = window_index(ends, length, audio.rate, audio.start)
+    count, device = audio.tokens_BAD.shape[1], audio.tokens_BAD.device
     real_BTK = ((index_TK >= 0) & (index_TK < count))[None]
     if keep_B is not None:
         real_BTK = real_BTK & keep_B.cpu()[:, None, None]
-    picked = index_TK.clamp(0, count - 1).to(device)
+    first, last = window_range(ends, length, audio.rate, audio.start, count)
+    tokens_BAD = project(audio.tokens_BAD[:, first:last])
+    picked = (index_TK.clamp(first, last - 1) - first).to(device)
     window_BTKD = tokens_BAD.index_select(1, picked.flatten()).unflatten(1, picked.shape)
     return window_BTKD, real_BTK.to(device), time_TK

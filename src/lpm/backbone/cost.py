@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from lpm.backbone.block import Block
-from lpm.backbone.context import AudioContext, AudioSummary, heard_by
+from lpm.backbone.context import AudioContext, AudioSummary, frame_ends, heard_by
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import MotionHead
+from lpm.backbone.timing import window_range
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class ClipShape:
         references: reference pictures of a clip, of the same size.
         text: text tokens of a prompt.
         audio: tokens of each audio stream.
+        history: seconds of audio before the first video frame.
         rates: tokens a second of the character's and the partner's voice.
         fps: video frames a second.
     """
@@ -33,6 +35,7 @@ class ClipShape:
     references: int = 1
     text: int = 512
     audio: int = 310
+    history: float = 2.6
     rates: tuple[float, float] = (50.0, 50.0)
     fps: float = 24.0
 
@@ -81,20 +84,31 @@ def outer_flops(network: DiT, clip: ClipShape) -> int:
     flops += per_token(network.time) * (slots + clip.frames) + per_token(network.time_modulation) * slots
     flops += per_token(network.head) * video
     if isinstance(network.head, MotionHead):
-        channels, filters = network.head.filter.in_channels, network.head.filters
+        head, channels = network.head, network.head.filter.in_channels
+        filters = head.filters + clip.references * head.reference_filters
+        flops -= 0 if clip.references else per_token(head.reference_amount) * video
         flops += 2 * clip.height * clip.width * channels * filters * (9 * channels + clip.frames)
     for part, rate in zip((network.speak, network.listen), clip.rates):
+        if part is not None:
+            flops += per_token(part.project) * projected(part, rate, clip)
         if isinstance(part, AudioContext):
-            flops += per_token(part.project) * clip.audio
             once += per_token(part.time) * clip.frames * windows(part, rate, clip.fps)
         elif isinstance(part, AudioSummary):
-            flops += per_token(part.project) * clip.audio + per_token(part.summarise) * clip.frames
+            flops += per_token(part.summarise) * clip.frames
     return clip.batch * flops + once
 
 
 def picture_tokens(network: DiT, clip: ClipShape) -> int:
     """Return the tokens of one picture."""
     return (clip.height // network.embed.patch) * (clip.width // network.embed.patch)
+
+
+def projected(part: AudioContext | AudioSummary, rate: float, clip: ClipShape) -> int:
+    """Return the tokens of an audio stream that any latent frame of a clip hears."""
+    ends = [end + part.future for end in frame_ends(clip.frames, clip.fps, part.stride_t)]
+    length = part.length if isinstance(part, AudioSummary) else part.past + part.stride_t / clip.fps + part.future
+    first, last = window_range(ends, length, rate, -clip.history, clip.audio)
+    return last - first
 
 
 def windows(part: AudioContext | AudioSummary | None, rate: float, fps: float) -> int:

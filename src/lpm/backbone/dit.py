@@ -18,6 +18,7 @@ from lpm.backbone.context import (
     read_conditions,
 )
 from lpm.backbone.head import Head
+from lpm.backbone.pictures import pictures_of
 from lpm.backbone.positions import SegmentOffsets
 from lpm.backbone.segments import fine, join_times, join_tokens, reference_segment, video_segment
 from lpm.backbone.share import Share, WholeSequence
@@ -115,7 +116,8 @@ class DiT(nn.Module):
             x_BLD, _ = block(x_BLD, time_BS6D, view, video, text, heard_by(self.hears, i, heard))
 
         video_BTLD = self.share.join(x_BLD[:, :video].unflatten(1, (frames, -1)), segments[0].tokens_BFLD.shape[2])
-        return self.head(video_BTLD.flatten(1, 2), self.time(segments[0].t_BF), self.embed, noisy_BTCYX[:, 0])
+        pictures = pictures_of(noisy_BTCYX[:, 0], conditions)
+        return self.head(video_BTLD.flatten(1, 2), self.time(segments[0].t_BF), self.embed, pictures)
 
     def readers(self, block: int) -> list[ContextAttention]:
         """Return what reads audio in a block, in the order of ``lpm.backbone.context.heard_by``."""

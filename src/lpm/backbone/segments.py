@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lpm.backbone.positions import SegmentOffsets, grid, reference_times
 from lpm.nn import PatchEmbed
-from lpm.types import Conditions
+from lpm.types import Conditions, References
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,20 @@ def reference_segment(embed: PatchEmbed, offsets: SegmentOffsets, conditions: Co
     Raises:
         ValueError: the references have no latents.
     """
-    references, keep_B = conditions.references, conditions.keep.get("references")
+    references = conditions.references
     if references is None or references.latents_BRCYX is None:
         raise ValueError("references without latents; call lpm.condition.encode_references first")
     latents = references.latents_BRCYX
     times_BR = reference_times(references, offsets, fine(latents))
-    mask_BR = references.mask_BR if keep_B is None else references.mask_BR & keep_B.to(latents.device)[:, None]
+    mask_BR = shown(references, conditions.keep.get("references"))
     positions = picture_grid(times_BR, embed, latents)
     return Segment(embed.images(latents), positions, torch.zeros_like(times_BR), mask_BR)
+
+
+def shown(references: References, keep_B: Tensor | None) -> Tensor:
+    """Return which references exist in rows that are kept, (B, R)."""
+    mask_BR = references.mask_BR
+    return mask_BR if keep_B is None else mask_BR & keep_B.to(mask_BR.device)[:, None]
 
 
 def picture_grid(times_BF: Tensor, embed: PatchEmbed, like_BTCYX: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from lpm.types import SAMPLE_RATE, AudioEncoder, AudioFeatures
 HOP = 160
 FRAME = 400
 KERNEL = 5
+PIECE = 10 * SAMPLE_RATE
 MEL_RATE = SAMPLE_RATE / HOP
 
 
@@ -142,5 +143,14 @@ class LogMelEncoder(nn.Module):
 
 
 def audio_features(encoder: AudioEncoder, samples_BS: Tensor, history: float) -> AudioFeatures:
-    """Encode a waveform that begins ``history`` seconds before video frame 0."""
-    return AudioFeatures(encoder.forward(samples_BS), rate=encoder.rate, start=-history)
+    """Encode a waveform that begins ``history`` seconds before video frame 0.
+
+    Long ones are encoded piece by piece, so that memory grows with their tokens alone.
+    """
+    if samples_BS.shape[1] <= 2 * PIECE:
+        return AudioFeatures(encoder.forward(samples_BS), rate=encoder.rate, start=-history)
+    state, tokens = encoder.init_state(len(samples_BS)), []
+    for piece_BS in samples_BS.split(PIECE, dim=1):
+        new_BAD, state = encoder.step(piece_BS, state)
+        tokens.append(new_BAD)
+    return AudioFeatures(torch.cat([*tokens, encoder.finish(state)], dim=1), rate=encoder.rate, start=-history)

@@ -231,6 +231,7 @@ def clip_of(model: Mapping[str, Any], data: Mapping[str, Any], size: tuple[int, 
         text=int((model["text"].get("init_args") or {}).get("length", 64)),
         audio=round(seconds * max(rates)),
         rates=(rates[0], rates[1]),
+        history=data["history"],
         fps=fps,
     )
 

@@ -120,7 +120,7 @@ def fake_inputs(network: DiT, clip: ClipShape) -> tuple[Tensor, Tensor, Conditio
     def audio(part: nn.Module | None, rate: float) -> AudioFeatures | None:
         if part is None:
             return None
-        return AudioFeatures(torch.zeros(batch, clip.audio, linear_width(part)), rate, -2.6)
+        return AudioFeatures(torch.zeros(batch, clip.audio, linear_width(part)), rate, -clip.history)
 
     text = TextFeatures(torch.zeros(batch, clip.text, linear_width(network.text)), kinds.new_ones(batch, clip.text) > 0)
     references = References(kinds, kinds, kinds == 0, latents_BRCYX=torch.zeros(batch, clip.references, *picture))
