@@ -101,6 +101,14 @@ def test_the_whole_is_its_pieces(model, overlap):
     torch.testing.assert_close(model.codec.decode(latents).clamp(-1, 1), whole)
 
 
+def test_a_model_performs_with_its_own_guidance_unless_told_else(model, monkeypatch):
+    plain, guided = (model.perform_latents(batch(), 13, scales=s, generator=seed()) for s in (None, {"speak": 2.0}))
+    assert not torch.equal(plain, guided)
+    monkeypatch.setattr(model, "guidance", {"speak": 2.0})
+    assert torch.equal(model.perform_latents(batch(), 13, generator=seed()), guided)
+    assert torch.equal(model.perform_latents(batch(), 13, scales={"speak": 1.0}, generator=seed()), plain)
+
+
 def test_pieces_equal_a_clip_that_is_held_whole(model):
     given, sampler = batch(), ClipSampler(model.prediction, model.coordinates, 2)
     clip, noise = model.codec.encode_frames(given.video_BTCHW[:, 0])[:, None], seed()

@@ -64,7 +64,7 @@ def record_trajectories(
         points: noise levels that are kept, without 0.
         substeps: solver steps from one kept level to the next.
         history: latent frames that the teacher sees of the piece before, as in ``PerformanceModel.perform``.
-        scales: guidance per stream.
+        scales: guidance per stream, in place of the teacher's own.
         generator: of the noise.
 
     Sources: Yin et al. 2024, "From Slow Bidirectional to Fast Autoregressive Video Diffusion Models" (CausVid);

@@ -33,6 +33,8 @@ class PerformanceModel(LightningModule):
         coordinates: where noise is added.
         shift: time shift of the solver's noise levels; the smaller the data stand against the noise, the smaller.
         adapter: trains little of the backbone and leaves all else as it is, such as ``lpm.sample.LoRA()``.
+        guidance: scale by stream (text, speak, listen, references) with which it performs unless told else; absent
+            is 1. Training ignores it.
     """
 
     pipeline_tag = "image-to-video"
@@ -51,12 +53,14 @@ class PerformanceModel(LightningModule):
         coordinates: Coordinates,
         shift: float = 3.0,
         adapter: Adapter | None = None,
+        guidance: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(codec, nn.Module)
         self.backbone, self.codec = backbone, codec.requires_grad_(False).eval()
         self.text, self.speak, self.listen = text, speak, listen
         self.prediction, self.coordinates, self.shift = prediction, coordinates, shift
+        self.guidance = guidance or {}
         if adapter is not None:
             self.requires_grad_(False)
             self.backbone = adapter.adapt(backbone)
@@ -127,7 +131,7 @@ class PerformanceModel(LightningModule):
             steps: solver steps per chunk.
             chunk: new frames per chunk, divisible by 4.
             history: latent frames that a chunk sees of the one before, at least 1; as many as in training.
-            scales: guidance per stream, see ``lpm.sample.guide``.
+            scales: guidance per stream, see ``lpm.sample.guide``, in place of the model's own; 1 is none.
             generator: of the noise.
             overlap: latent frames at the end of a chunk that the next one makes once more and fades into.
             schedule: where on the noise path guidance is on, such as ``GuidanceInterval(0.2, 0.9)``.
@@ -198,6 +202,7 @@ class PerformanceModel(LightningModule):
             raise ValueError("performing needs the first frame's pixels; load video, not latents alone")
         frames, stride = frames or batch.video_BTCHW.shape[1], self.codec.stride_t
         check_lengths(frames, chunk)
+        scales = self.guidance | (scales or {})
         sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales, solver, schedule)
         conditions, texts = self.conditions(batch), batch.text
         self.check_prompts(batch)

@@ -63,7 +63,7 @@ def generate(
         steps: solver steps per chunk.
         chunk: new frames per chunk, divisible by 4.
         overlap: latent frames (4 frames each) at the end of a chunk that the next one makes once more and fades into.
-        guidance: scale by stream (text, speak, listen, references), such as {speak: 1.5}; absent is 1.
+        guidance: scale by stream (text, speak, listen, references), such as {speak: 1.5}; the model's own where absent.
         schedule: where on the noise path guidance is on, such as lpm.sample.GuidanceInterval; everywhere if not given.
         seed: of the noise.
     """

@@ -320,10 +320,16 @@ def origin(
     return {
         "version": PAIRS_VERSION,
         "model": tensors_hash(model.state_dict()),
+        **guided(model),
         "clips": {Path(shard.path).name: shard.sha256 for shard in shards},
         "scorers": {f"{type(scorer).__module__}.{type(scorer).__name__}": scorer.tolerances for scorer in scorers},
         "settings": asdict(settings),
     }
+
+
+def guided(model: PerformanceModel) -> dict[str, Any]:
+    """Return the guidance with which a model performs, as a part of what decides its performances."""
+    return {"guidance": model.guidance} if model.guidance else {}
 
 
 def claim(folder: Path, wanted: dict[str, Any], what: str = "pairs") -> None:

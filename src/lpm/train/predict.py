@@ -27,7 +27,7 @@ class BasePrediction(LightningModule):
             or the shipped puppet weights.
         steps: solver steps per chunk.
         chunk: new frames per chunk, divisible by 4.
-        guidance: scale by stream (text, speak, listen, references); absent is 1.
+        guidance: scale by stream (text, speak, listen, references); the model's own where absent.
         seed: of the noise, equal for all requests.
         overlap: latent frames at the end of a chunk that the next one makes once more and fades into.
         schedule: where on the noise path guidance is on; everywhere if None.

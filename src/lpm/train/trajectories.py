@@ -22,7 +22,7 @@ from lpm.train.callbacks import write_json
 from lpm.train.data import only_global
 from lpm.train.encode import tensors_hash, write_shard
 from lpm.train.frames import to_uint8
-from lpm.train.pairs import claim, half, performed_sample, place, row_path, share
+from lpm.train.pairs import claim, guided, half, performed_sample, place, row_path, share
 from lpm.types import Batch
 
 TRAJECTORIES_VERSION = "1"  # raise when the same settings would give other trajectories
@@ -39,7 +39,7 @@ class TrajectorySettings:
         points: noise levels that are kept, without 0.
         substeps: solver steps from one kept level to the next.
         keep: latent frames that the teacher sees of the piece before.
-        scales: guidance of the teacher per stream; none if None.
+        scales: guidance of the teacher per stream, in place of its own.
         extra_references: share of clips that see body views and expressions beside the global reference, as many of
             theirs as chance takes.
         history: seconds of audio before a clip.
@@ -207,7 +207,7 @@ def origin(teacher: PerformanceModel, shards: Sequence[Shard], settings: Traject
     """Return everything that decides the trajectories."""
     return {
         "version": TRAJECTORIES_VERSION,
-        "model": {"tensors": tensors_hash(teacher.state_dict()), "shift": teacher.shift},
+        "model": {"tensors": tensors_hash(teacher.state_dict()), "shift": teacher.shift, **guided(teacher)},
         "clips": {Path(shard.path).name: shard.sha256 for shard in shards},
         "settings": asdict(settings),
     }

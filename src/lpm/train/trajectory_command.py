@@ -39,7 +39,7 @@ def trajectories(
         frames: length of a clip, 1 + n times the piece.
         piece: frames that are made together, divisible by 4.
         substeps: solver steps from one of the three kept noise levels to the next.
-        scales: guidance of the teacher per stream, such as '{"speak": 1.5}'.
+        scales: guidance of the teacher per stream, such as '{"speak": 1.5}'; its own where absent.
         extra_references: share of clips that see body views and expressions, too.
         batch_size: clips that are generated together.
         seed: of the noise.
