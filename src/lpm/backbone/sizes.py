@@ -25,7 +25,7 @@ def puppet(
     offsets: SegmentOffsets | None = None,
     hears: Sequence[Sequence[Voice]] | None = None,
 ) -> DiT:
-    """Build the default size, about 3.0 M parameters: 36 tokens a latent frame at 96 x 96 pixels.
+    """Build the default size, about 2.9 M parameters: 36 tokens a latent frame at 96 x 96 pixels.
 
     Lips hear .15 s before and after each latent frame; the listener hears 2.5 s back and .1 s ahead. Each window is
     summarised in ``summary`` tokens (0: the window's own tokens, as in the paper); ``speak_rate`` and ``listen_rate``
