@@ -38,6 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--listening", type=float, default=0.4, help="share of listening clips; the others speak")
     parser.add_argument("--seconds", type=float, default=4.1)
     parser.add_argument("--steps", type=int, default=2, help="solver steps")
+    parser.add_argument("--guidance", nargs="+", metavar="STREAM=SCALE", help="in place of the model's own; 1 is none")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
     parser.add_argument("--seed", type=int, default=1000, help="of the corpus; training uses small seeds")
     return parser.parse_args()
@@ -54,6 +55,8 @@ def main() -> None:
     data.prepare_data()
     clips = data.performance_loaders()["held_out"]
     model = load_model(args.model)
+    given = (word.partition("=") for word in args.guidance or [])
+    model.guidance = model.guidance | {stream: float(scale) for stream, _, scale in given}
     start = time.perf_counter()
     report = measure(model, clips, read, steps=args.steps, chunk=args.chunk)
     print_report("held_out", report)

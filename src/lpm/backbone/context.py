@@ -69,7 +69,7 @@ class AudioContext(nn.Module):
         """Return the window of every latent frame, (B, T, K, D); tokens outside the stream are null."""
         if audio is None:
             return self.null.expand(batch, frames, 1, -1)
-        length = self.past + self.stride_t / fps + self.future
+        length = window_seconds(self, fps)
         ends = frame_ends(frames, fps, self.stride_t)
         window_BTKD, real_BTK, time_TK = cut_windows(self.project, audio, ends, self.future, length, keep_B)
         window_BTKD = window_BTKD + self.embed_time(time_TK - torch.tensor(ends, dtype=time_TK.dtype)[:, None])
@@ -174,6 +174,11 @@ def read_conditions(
 def frame_ends(frames: int, fps: float, stride_t: int) -> list[float]:
     """Return when each latent frame ends, in seconds."""
     return [end for _, end in latent_spans(frames, fps, stride_t)]
+
+
+def window_seconds(part: AudioContext | AudioSummary, fps: float) -> float:
+    """Return the length of the window that a latent frame hears, in seconds."""
+    return part.length if isinstance(part, AudioSummary) else part.past + part.stride_t / fps + part.future
 
 
 def cut_windows(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from lpm.backbone.block import Block
-from lpm.backbone.context import AudioContext, AudioSummary, frame_ends, heard_by
+from lpm.backbone.context import AudioContext, AudioSummary, frame_ends, heard_by, window_seconds
 from lpm.backbone.dit import DiT
 from lpm.backbone.head import MotionHead
-from lpm.backbone.timing import window_range
+from lpm.backbone.timing import window_range, window_tokens
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ def picture_tokens(network: DiT, clip: ClipShape) -> int:
 def projected(part: AudioContext | AudioSummary, rate: float, clip: ClipShape) -> int:
     """Return the tokens of an audio stream that any latent frame of a clip hears."""
     ends = [end + part.future for end in frame_ends(clip.frames, clip.fps, part.stride_t)]
-    length = part.length if isinstance(part, AudioSummary) else part.past + part.stride_t / clip.fps + part.future
-    first, last = window_range(ends, length, rate, -clip.history, clip.audio)
+    first, last = window_range(ends, window_seconds(part, clip.fps), rate, -clip.history, clip.audio)
     return last - first
 
 
@@ -115,7 +114,7 @@ def windows(part: AudioContext | AudioSummary | None, rate: float, fps: float) -
     """Return the tokens that a latent frame reads of an audio stream."""
     if isinstance(part, AudioSummary):
         return part.tokens
-    return 0 if part is None else max(1, round((part.past + part.stride_t / fps + part.future) * rate))
+    return 0 if part is None else window_tokens(window_seconds(part, fps), rate)
 
 
 def per_token(*parts: nn.Module) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lpm.backbone import AudioContext, AudioSummary
+from lpm.backbone.context import window_seconds
 from lpm.stream.chunks import Chunks
 from lpm.types import SAMPLE_RATE, AudioEncoder, AudioFeatures
 
@@ -115,6 +116,4 @@ class Hearing:
 
 def window_of(context: AudioContext | AudioSummary, fps: float) -> tuple[float, float]:
     """Return the seconds of the window that a latent frame hears, and how many of them lie after it."""
-    if isinstance(context, AudioSummary):
-        return context.length, context.future
-    return context.past + context.stride_t / fps + context.future, context.future
+    return window_seconds(context, fps), context.future
