@@ -1,6 +1,7 @@
 import copy
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lpm.data import ListenerEmphasis, Mixture, Shares
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowMatching
-from lpm.train import BaseTraining, PuppetData
+from lpm.train import BaseTraining, PuppetData, encode
 from lpm.train import data as data_module
 from lpm.train.base import parameter_groups, trainable
-from lpm.train.encode import codec_hash, encode_corpus
+from lpm.train.encode import codec_hash, encode_corpus, encode_shard
 
 
 @pytest.fixture
@@ -117,7 +118,21 @@ def test_encoding_resumes_and_leaves_nothing_half_written(corpus, codec, tmp_pat
     again = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.tar")}
     assert made.keys() == again.keys()
     assert [name for name in made if made[name] != again[name]] == ["val-000000.tar"]
-    assert not list(tmp_path.glob(".*"))
+    assert {path.name for path in tmp_path.glob(".*")} <= {".lock"}
+
+
+def test_two_runs_that_want_the_same_latents_encode_each_shard_once(corpus, codec, tmp_path, monkeypatch):
+    shards = []
+
+    def noted(codec, shard, folder):
+        shards.append(shard.name)
+        return encode_shard(codec, shard, folder)
+
+    monkeypatch.setattr(encode, "encode_shard", noted)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(encode_corpus, codec, corpus / "shards", tmp_path / "new", workers=1) for _ in range(2)]
+        assert [run.result() for run in both] == [None, None]
+    assert sorted(shards) == sorted(path.name for path in (tmp_path / "new").glob("*.tar"))
 
 
 def test_latents_belong_to_an_encoder_whatever_the_decoder(codec):

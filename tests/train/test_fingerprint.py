@@ -34,6 +34,9 @@ def test_a_builder_counts_by_what_it_builds(model, monkeypatch):
     monkeypatch.setattr(checkpoint, "load_performance", lambda source: model)
     before = fingerprint("lpm.sample.base_puppet")
     assert fingerprint("lpm.sample.base_puppet") == before
+    model.guidance = {"speak": 1.25}
+    assert fingerprint("lpm.sample.base_puppet") not in (before, "lpm.sample.base_puppet")
+    model.guidance = {}
     next(model.backbone.parameters()).data += 1
     assert fingerprint("lpm.sample.base_puppet") != before
     assert fingerprint("runs/nothing.ckpt") == "runs/nothing.ckpt"

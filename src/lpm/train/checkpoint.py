@@ -59,11 +59,17 @@ def fingerprint(source: Path | str | None) -> str:
             return fingerprint(folder)
     path, digest = Path(source), hashlib.sha256()
     if not path.exists():
-        return tensors_hash(load_performance(source).state_dict()) if is_builder(source) else str(source)
+        return built_fingerprint(load_performance(source)) if is_builder(source) else str(source)
     for part in [path] if path.is_file() else sorted(x for x in path.rglob("*") if x.is_file() and x.name != CARD):
         with part.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]
+
+
+def built_fingerprint(model: PerformanceModel) -> str:
+    """Return the hash of a model's weights, and its guidance if it has some: another guidance performs another way."""
+    scales = "".join(f"-{stream}{scale:g}" for stream, scale in sorted(model.guidance.items()))
+    return tensors_hash(model.state_dict()) + scales
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

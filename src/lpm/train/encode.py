@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
@@ -83,18 +84,20 @@ def write_shard(samples: Iterable[Sample], path: Path) -> int:
 def encode_corpus(codec: Codec, shards: Path, folder: Path, workers: int | None = None) -> None:
     """Encode every shard of a corpus that ``folder`` does not hold yet, with a progress bar; then index the folder.
 
-    ``workers`` processes of one thread each share the shards, one per core if None.
+    ``workers`` processes of one thread each share the shards, one per core if None. A second run that wants the same
+    folder waits for the first, and then finds it finished.
     """
-    missing = [Path(shard.path) for shard in list_shards(shards) if not (folder / Path(shard.path).name).exists()]
-    if not missing:
-        return
     folder.mkdir(parents=True, exist_ok=True)
-    assert isinstance(codec, nn.Module)
-    codec.eval()
-    encoded = encode_shards(codec, missing, folder, min(workers or os.cpu_count() or 1, len(missing)))
-    for _ in track(encoded, description="encoding the corpus", total=len(missing)):
-        pass
-    write_index(folder)
+    with FileLock(folder / ".lock"):
+        missing = [Path(shard.path) for shard in list_shards(shards) if not (folder / Path(shard.path).name).exists()]
+        if not missing:
+            return
+        assert isinstance(codec, nn.Module)
+        codec.eval()
+        encoded = encode_shards(codec, missing, folder, min(workers or os.cpu_count() or 1, len(missing)))
+        for _ in track(encoded, description="encoding the corpus", total=len(missing)):
+            pass
+        write_index(folder)
 
 
 def encode_shards(codec: Codec, shards: list[Path], folder: Path, workers: int) -> Iterator[int]:
