@@ -8,11 +8,12 @@
         --row no_sink=weights/backbone,weights/refiner,sink=0 \\
         --row no_references=weights/backbone,weights/refiner,references=no
 
-Clips that speak, listen and converse, with mild and with free head motion, are made by every row from the same first
-frames, references and voices, and read from pixels. A row (``benchmarks/rows.py``) is what ``StreamSampler`` makes,
-batch by batch; ``base`` is Base's own ``perform``, ``truth`` the true video through the codec. Base and the first row
-are also given other clips' voices (``_shuffled``). Prints every score with its 95 % interval over characters, and each
-row's over Base's on the same clips; writes them as JSON, with strips of frames in the order of the table.
+Clips that speak, listen and converse (``--kinds listen=1`` for reactions alone), with mild and with free head motion,
+are made by every row from the same first frames, references and voices, and read from pixels. A row
+(``benchmarks/rows.py``) is what ``StreamSampler`` makes, batch by batch; ``base`` is Base's own ``perform``, ``truth``
+the true video through the codec. Base and the first row are also given other clips' voices (``_shuffled``). Prints
+every score with its 95 % interval over characters, and each row's over Base's on the same clips; writes them as JSON,
+with strips of frames in the order of the table.
 """
 
 import argparse
@@ -56,7 +57,7 @@ from lpm.train.measure import hear
 from lpm.types import Batch
 
 MOTIONS = {"mild": 0.25, "free": 1.0}
-KINDS = {"speak": 0.4, "listen": 0.3, "conversation": 0.3}
+KINDS = ["speak=0.4", "listen=0.3", "conversation=0.3"]
 TARGETS = {"lip_correlation": 0.85, "listening_speed": 0.80}
 PICTURES = 12
 Film = dict[str, np.ndarray]
@@ -79,6 +80,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=2, help="clips per character")
     parser.add_argument("--seconds", type=float, default=8.1, help="of each clip")
     parser.add_argument("--motions", nargs="+", choices=MOTIONS, default=list(MOTIONS), help="head motion of the truth")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, metavar="KIND=SHARE", help="what characters do")
     parser.add_argument("--steps", type=int, default=2, help="solver steps of Base")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk of Base")
     parser.add_argument("--device", default="cpu")
@@ -115,7 +117,7 @@ def measured(args: argparse.Namespace, motion: str) -> tuple[list[Clip], dict[st
     spec = CorpusSpec(
         identities=1, clips_per_identity=1, seen_clips=1, test_identities=1, raw_videos=0,
         val_identities=args.identities, val_clips_per_identity=args.clips, motion=MOTIONS[motion],
-        seconds=args.seconds, kinds=KINDS, seed=args.seed,
+        seconds=args.seconds, kinds=shares(args.kinds), seed=args.seed,
     )  # fmt: skip
     data = PuppetData(spec, measured_frames=spec.frames, measured_clips=args.identities * args.clips)
     data.prepare_data()
@@ -126,6 +128,11 @@ def measured(args: argparse.Namespace, motion: str) -> tuple[list[Clip], dict[st
         print(f"{motion} {name}: {len(found)} clips in {time.perf_counter() - begin:.0f} s", flush=True)
         clips = [joined(*pair) for pair in zip(clips, found, strict=True)] if clips else found
     return clips, films
+
+
+def shares(kinds: list[str]) -> dict[str, float]:
+    """Return the share of each kind of clip, of words such as ``listen=1``."""
+    return {kind: float(share) for kind, _, share in (word.partition("=") for word in kinds)}
 
 
 def sources(args: argparse.Namespace) -> dict[str, tuple[list[str], Callable[[], dict[str, Performer]]]]:

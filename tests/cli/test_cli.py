@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from bad_input import error_line
 from lpm.cli import lightning_main, main
 from lpm.cli.scripts import other_lightning
 
@@ -76,17 +77,16 @@ def recipe(tmp_path, monkeypatch):
     sys.modules.pop("toy_training", None)
 
 
-def error_line(capsys) -> str:
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
-
-
 def test_fit_trains_saves_its_config_and_runs_twice(recipe, tmp_path):
     assert lightning_main(["fit", "--config", recipe]) == 0
     assert "toy_training.Toy" in (tmp_path / "run" / "config.yaml").read_text()
     assert main(["fit", "-c", recipe]) == 0, "a second run in the same folder must not be refused"
     assert main(["predict", "-c", recipe]) == 0
+
+
+def test_a_module_that_cannot_be_tested_is_one_line(recipe, capsys):
+    assert main(["test", "-c", recipe]) == 2
+    assert "test_step" in error_line(capsys)
 
 
 def test_strategies_of_several_processes_can_start_the_script_again(recipe, monkeypatch):

@@ -4,6 +4,7 @@ import wave
 import numpy as np
 import pytest
 
+from bad_input import float_wav
 from lpm.data import encode_video, read_audio, wav_bytes
 
 
@@ -19,15 +20,6 @@ def stereo_wav(left, right, rate):
         file.setframerate(rate)
         file.writeframes(np.round(np.stack([left, right], 1) * 32767).astype("<i2").tobytes())
     return buffer.getvalue()
-
-
-def float_wav(samples, rate=16000):
-    """A RIFF file of format 3 (IEEE float), which the wave module cannot write."""
-    data = samples.astype("<f4").tobytes()
-    fmt = np.array([3, 1], "<u2").tobytes() + np.array([rate, 4 * rate], "<u4").tobytes()
-    fmt += np.array([4, 32], "<u2").tobytes()
-    body = b"WAVEfmt " + np.uint32(16).tobytes() + fmt + b"data" + np.uint32(len(data)).tobytes() + data
-    return b"RIFF" + np.uint32(len(body)).tobytes() + body
 
 
 def test_own_wav_is_exact():

@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 import webdataset as wds
 
-from lpm.data import Counts, Shard, ShardWriter, check_media, decode, list_shards, read_shard, valid, write_index
+from lpm.data import (
+    Counts,
+    SchemaError,
+    Shard,
+    ShardWriter,
+    check_media,
+    decode,
+    list_shards,
+    read_shard,
+    valid,
+    write_index,
+)
 from lpm.data.order import epoch_order, split
 from lpm.data.stages import read_places
 
@@ -18,6 +29,15 @@ def test_samples_survive(shards, make_sample):
     np.testing.assert_array_equal(decode(read[0], "latent.npy"), wanted["latent.npy"])
     np.testing.assert_array_equal(decode(read[0], "truth.npz")["controls"], wanted["truth.npz"]["controls"])
     check_media(read[0])
+
+
+@pytest.mark.parametrize("change", [{"fps": 25.0}, {"frames": 13}, {"width": 64}])
+def test_a_video_that_is_not_as_told_has_a_reason(make_sample, change):
+    sample = make_sample(0)
+    sample["json"] |= change
+    with pytest.raises(SchemaError, match="json says") as caught:
+        check_media(sample)
+    assert caught.value.reason == "mp4 differs"
 
 
 def test_plain_webdataset_reads_them(shards):

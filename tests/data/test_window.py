@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from bad_input import float_wav
 from lpm.data import (
     BODY_VIEWS,
     EXPRESSIONS,
@@ -113,9 +114,8 @@ def test_a_share_of_the_clips_sees_a_random_part_of_the_other_references(sample)
 
 
 def test_collate_pads_and_masks(sample, make_sample):
-    bare = make_sample(1)
-    bare["json"]["references"] = []
-    batch = collate([CUT(sample, rng()), CUT(bare, rng())])
+    bare = replace(CUT, references=lambda rows, rng: [])
+    batch = collate([CUT(sample, rng()), bare(make_sample(1), rng())])
     assert batch.video_BTCHW.shape == (2, 9, 3, 32, 32) and batch.video_BTCHW.abs().max() <= 1
     assert batch.latents_BTCYX.shape == (2, 3, 2, 4, 4) and batch.latents_BTCYX.dtype == torch.float32
     refs = batch.references
@@ -156,11 +156,20 @@ def test_unfit_samples_have_a_reason(sample, change, reason):
     assert caught.value.reason == reason
 
 
+def test_a_sample_without_any_reference_has_a_reason(make_sample):
+    sample = make_sample(0)
+    sample["json"]["references"] = []
+    with pytest.raises(SchemaError, match="0 references; give at least one picture") as caught:
+        CUT(sample, rng())
+    assert caught.value.reason == "no reference"
+
+
 @pytest.mark.parametrize(
     "field, value, reason",
     [
         ("mp4", b"broken", "corrupt mp4"),
         ("speak.wav", b"broken", "corrupt speak.wav"),
+        ("speak.wav", float_wav(np.full(16_000, np.nan)), "corrupt speak.wav"),
         ("ref.01.png", b"broken", "corrupt reference"),
         ("truth.npz", b"broken", "corrupt truth.npz"),
         ("latent.npy", np.zeros((2, 2, 4, 4), np.float16), "latents"),

@@ -53,9 +53,9 @@ def make_sample(number: int, frames: int = FRAMES) -> dict:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    """A folder with shards of a train, a seen and a val split."""
+    """A folder with shards of every split."""
     folder = tmp_path_factory.mktemp("corpus") / "shards"
-    for split, numbers in {"train": range(6), "seen": range(6, 8), "val": range(8, 10)}.items():
+    for split, numbers in {"train": range(6), "seen": range(6, 8), "val": range(8, 10), "test": range(10, 12)}.items():
         with ShardWriter(folder, split, samples_per_shard=4) as writer:
             for number in numbers:
                 writer.write(make_sample(number))

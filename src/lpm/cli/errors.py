@@ -12,14 +12,15 @@ from lpm.cli.table import EXTRAS
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+MISCONFIGURED = "MisconfigurationException"  # of Lightning, which is too heavy to import here
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def report(work: Callable[[], int], full: bool = False) -> int:
     """Do the work and return its exit code; print bad input as one line ``error: ...``.
 
-    Bad input is a missing file, or a ``ValueError`` or ``ImportError`` that our own code raises. Anything else is a
-    bug and keeps its traceback.
+    Bad input is a missing file, what Lightning calls a misconfiguration, or a ``ValueError`` or ``ImportError`` that
+    our own code raises. Anything else is a bug and keeps its traceback.
 
     Args:
         work: what to do.
@@ -52,7 +53,7 @@ def report(work: Callable[[], int], full: bool = False) -> int:
 
 def is_bad_input(error: BaseException) -> bool:
     """Tell the user's mistakes from ours."""
-    if isinstance(error, (*_MISSING, OmegaConfBaseException)):
+    if isinstance(error, (*_MISSING, OmegaConfBaseException)) or type(error).__name__ == MISCONFIGURED:
         return True
     return isinstance(error, ValueError | ImportError) and (_raised_by_us(error) or _from_config(error))
 

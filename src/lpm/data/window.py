@@ -155,6 +155,8 @@ class Cut:
         self._check(meta)
         start = self.start(meta["frames"], self.frames, rng)
         listed = meta.get("references", [])
+        if not listed:
+            raise SchemaError("no reference", "0 references; give at least one picture of the character")
         rows = self.references(listed, rng)
         kind_R, sub_kind_R = kinds([listed[row] for row in rows])
         beginning = self.beginning(start, rng)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from lpm.backbone.timing import latent_states
@@ -66,9 +67,18 @@ class BaseTraining(LightningModule):
         lay_out(self, self.model)
 
     def on_fit_start(self) -> None:
-        """Load the weights of ``start``, unless this run is being resumed."""
+        """Load the weights of ``start``, unless a checkpoint is given."""
         if self.start is not None and self.trainer.ckpt_path is None:
             load_weights(self.model, read_weights(self.start))
+
+    def on_validation_start(self) -> None:
+        """Load the weights of ``start`` where there was no training to do it."""
+        if self.trainer.state.fn == TrainerFn.VALIDATING:
+            self.on_fit_start()
+
+    def on_test_start(self) -> None:
+        """Load the weights of ``start``, unless a checkpoint is given."""
+        self.on_fit_start()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         conditions = self.dropout(self.model.conditions(batch), len(batch.keys))
@@ -78,9 +88,15 @@ class BaseTraining(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.log("val/loss", self.held_out_loss(batch, batch_idx), prog_bar=True, batch_size=len(batch.keys))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.log("test/loss", self.held_out_loss(batch, batch_idx), batch_size=len(batch.keys))
+
+    def held_out_loss(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch with all conditions and noise that depends on its place alone."""
         generator = torch.Generator().manual_seed(batch_idx)
-        loss, _ = self.loss(batch, self.model.conditions(batch), generator)
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.keys))
+        return self.loss(batch, self.model.conditions(batch), generator)[0]
 
     def loss(
         self, batch: Batch, conditions: Conditions, generator: torch.Generator | None = None

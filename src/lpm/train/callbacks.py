@@ -8,6 +8,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
 
 from lpm.data.video import write_video
 from lpm.sample import PerformanceModel
@@ -31,8 +32,9 @@ class StoreSpec(SaveConfigCallback):
 class PerformanceReport(Callback):
     """Measure the model on held-out clips when training ends; print a table, write figures, videos and strips.
 
-    Needs a data module with ``performance_loaders() -> dict[str, DataLoader]`` of clips with pixels and truth. Writes
-    ``performance.json`` and ``media/*.mp4, *.png`` into the logger's folder and scalars and strips to TensorBoard.
+    Needs a data module with ``performance_loaders(sets) -> dict[str, DataLoader]`` of clips with pixels and truth, such
+    as ``PuppetData``. Writes ``performance.json`` and ``media/*.mp4, *.png`` into the logger's folder and scalars and
+    strips to TensorBoard. ``lightning test`` measures the test split the same way.
 
     Args:
         steps: solver steps.
@@ -46,7 +48,16 @@ class PerformanceReport(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, show and store."""
-        if not trainer.is_global_zero or trainer.state.status == "interrupted":
+        if trainer.state.status != "interrupted":
+            self.measure_sets(trainer, pl_module, trainer.datamodule.performance_loaders())  # type: ignore[attr-defined]
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, show and store the test split."""
+        self.measure_sets(trainer, pl_module, trainer.datamodule.performance_loaders({"test": "test"}))  # type: ignore[attr-defined]
+
+    def measure_sets(self, trainer: Trainer, pl_module: LightningModule, sets: dict[str, DataLoader[Batch]]) -> None:
+        """Measure every set on the first process."""
+        if not trainer.is_global_zero:
             return
         from lpm.data.puppets import read
 
@@ -54,7 +65,7 @@ class PerformanceReport(Callback):
         model = model_of(pl_module)
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         results = {}
-        for name, loader in trainer.datamodule.performance_loaders().items():  # type: ignore[attr-defined]
+        for name, loader in sets.items():
             report = measure(model, loader, read, steps=self.steps, chunk=self.chunk, seed=self.seed)
             self.save_media(trainer, pl_module, next(iter(loader)), folder / "media", name)
             results[name] = report.as_dict()

@@ -1,9 +1,10 @@
 """The puppet corpus as a LightningDataModule: drawn once, encoded once, then clips from memory."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,10 @@ from lpm.train.shard import replica
 from lpm.types import Batch, Codec
 
 Kind = Literal["global", "body", "expression"]
+
+
+MEASURED = MappingProxyType({"seen": "seen", "held_out": "val"})
+"""Sets that are measured after training, and their splits."""
 
 
 def cache_folder() -> Path:
@@ -138,6 +143,14 @@ class PuppetData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return one pass over held-out identities."""
+        return self.held_out_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return one pass over the identities that nothing was chosen by."""
+        return self.held_out_loader("test")
+
+    def held_out_loader(self, split: str) -> DataLoader[Batch]:
+        """Return one pass over a split, from the beginning of each clip and with its global reference alone."""
         cut = Cut(
             self.cut.frames,
             self.cut.pictures,
@@ -146,12 +159,12 @@ class PuppetData(LightningDataModule):
             history=self.history,
             lookahead=self.lookahead,
         )
-        return loader(self.clips("val", cut, batch_size=self.batch_size, shuffle=False, repeat=False))
+        return loader(self.clips(split, cut, batch_size=self.batch_size, shuffle=False, repeat=False))
 
-    def performance_loaders(self) -> dict[str, DataLoader[Batch]]:
-        """Return the clips to generate and measure.
+    def performance_loaders(self, sets: Mapping[str, str] = MEASURED) -> dict[str, DataLoader[Batch]]:
+        """Return the clips to generate and measure, by set, of the splits that ``sets`` names.
 
-        Unseen sentences of training identities, and held-out identities.
+        Unless told else, unseen sentences of training identities, and held-out identities.
         """
         cut = Cut(
             self.measured_frames,
@@ -161,7 +174,6 @@ class PuppetData(LightningDataModule):
             history=self.history,
             lookahead=self.lookahead,
         )
-        sets = {"seen": "seen", "held_out": "val"}
         made = {name: self.clips(split, cut, batch_size=8, shuffle=False, repeat=False) for name, split in sets.items()}
         for clips in made.values():
             clips.samples = clips.samples[: self.measured_clips]

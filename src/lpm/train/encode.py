@@ -62,22 +62,29 @@ def encode_sample(codec: Codec, sample: dict[str, bytes]) -> dict[str, bytes]:
 
 def encode_shard(codec: Codec, shard: Path, folder: Path) -> int:
     """Write one shard with latents into ``folder`` under the same name, whole or not at all; return its samples."""
-    plain = (
-        {name: value for name, value in sample.items() if name == "__key__" or not name.startswith("__")}
-        for sample in read_shard(shard)
-    )
-    return write_shard((sample | encode_sample(codec, sample) for sample in plain), folder / shard.name)
+
+    def encoded() -> Iterator[Sample]:
+        for sample in read_shard(shard):
+            plain = {name: value for name, value in sample.items() if name == "__key__" or not name.startswith("__")}
+            try:
+                yield plain | encode_sample(codec, sample)
+            except ValueError as error:
+                raise ValueError(f"sample {sample['__key__']} of {shard}: {error}") from error
+
+    return write_shard(encoded(), folder / shard.name)
 
 
 def write_shard(samples: Iterable[Sample], path: Path) -> int:
     """Write one shard, whole or not at all, in place of one of that name; return its samples, 0 for no shard."""
     work = path.parent / f".{path.stem}"
-    with ShardWriter(work, "part", samples_per_shard=1 << 30) as writer:
-        for sample in samples:
-            writer.write(sample)
-    for made in writer.shards:
-        Path(made.path).replace(path)
-    shutil.rmtree(work)
+    try:
+        with ShardWriter(work, "part", samples_per_shard=1 << 30) as writer:
+            for sample in samples:
+                writer.write(sample)
+        for made in writer.shards:
+            Path(made.path).replace(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return sum(made.samples for made in writer.shards)
 
 
@@ -87,9 +94,10 @@ def encode_corpus(codec: Codec, shards: Path, folder: Path, workers: int | None 
     ``workers`` processes of one thread each share the shards, one per core if None. A second run that wants the same
     folder waits for the first, and then finds it finished.
     """
+    wanted = [Path(shard.path) for shard in list_shards(shards)]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        missing = [Path(shard.path) for shard in list_shards(shards) if not (folder / Path(shard.path).name).exists()]
+        missing = [shard for shard in wanted if not (folder / shard.name).exists()]
         if not missing:
             return
         assert isinstance(codec, nn.Module)
@@ -110,6 +118,9 @@ def encode_shards(codec: Codec, shards: list[Path], folder: Path, workers: int) 
         try:
             for job in as_completed([pool.submit(encode_shard, codec, shard, folder) for shard in shards]):
                 yield job.result()
+        except ValueError as error:  # a bad clip; shards that others are encoding are finished and kept
+            pool.shutdown(cancel_futures=True)
+            raise ValueError(str(error)) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

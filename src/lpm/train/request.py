@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from lpm.condition import check_references
 from lpm.data import SUB_KINDS, read_audio
 from lpm.train.frames import to_pixels
 from lpm.types import REFERENCE_KINDS, SAMPLE_RATE, Batch, Prompt, References
@@ -93,7 +94,9 @@ def read_references(words: list[str], image: Path, size: int) -> References:
     kind = [REFERENCE_KINDS.index(kind) for kind, _, _ in named]
     sub_kind = [SUB_KINDS[kind].index(sub) for kind, sub, _ in named]
     pictures = torch.stack([read_picture(path, size) for _, _, path in named])
-    return References(torch.tensor([kind]), torch.tensor([sub_kind]), torch.ones(1, len(kind)).bool(), pictures[None])
+    made = References(torch.tensor([kind]), torch.tensor([sub_kind]), torch.ones(1, len(kind)).bool(), pictures[None])
+    check_references(made)
+    return made
 
 
 def frame_count(seconds: float | None, heard: float, fps: float) -> int:

@@ -85,6 +85,9 @@ def verify_shard(path: Path, row: dict[str, Any] | None) -> ShardReport:
             verify_sample(sample, report)
     except ValueError as error:
         report.fault("unreadable", str(error))
+    else:
+        if report.good + report.bad == 0:
+            report.fault("empty", f"{path.name} holds no samples; rebuild it, or delete the file")
     if row is not None:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != row["sha256"]:
