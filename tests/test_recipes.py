@@ -9,11 +9,12 @@ from lightning import LightningModule, Trainer
 from lpm.cli import main
 from lpm.cli.trainer import LPMCLI, cli
 from lpm.sample.pretrained import load_weights, own_weights, read_weights
+from tiny_weights import save_encoders
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 FILES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
 PREDICT = {"predict.yaml", "stream.yaml"}
-# 1b is built, trained and more in train/test_real_weights.py
+# 14b and 17b are built below; 1b is built, trained and more in train/test_real_weights.py
 NEED_WEIGHTS = {"overlay/1b.yaml", "overlay/14b.yaml", "overlay/17b.yaml"}
 
 
@@ -41,6 +42,18 @@ def test_recipe_builds(name, tmp_path, monkeypatch):
     built = build(name, tmp_path)
     assert isinstance(built.model, LightningModule)
     assert isinstance(built.trainer, Trainer)
+
+
+@pytest.mark.parametrize(("size", "billions", "hears"), [("14b", 14.3, False), ("17b", 17.5, True)])
+def test_recipe_of_a_large_network_builds(size, billions, hears, tmp_path, monkeypatch):
+    """Around tiny encoders; the network itself without storage."""
+    pytest.importorskip("diffusers")
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    save_encoders()
+    network = build(f"overlay/{size}.yaml", tmp_path).model.model.backbone.on_meta()
+    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(billions * 1e9, rel=0.01)
+    assert (network.speak is not None, network.listen is not None) == (hears, hears)
 
 
 STAGES = ("speak", "listen", "identity")

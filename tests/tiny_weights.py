@@ -1,5 +1,7 @@
 """Tiny random weights of other programs, in the formats in which their large ones come."""
 
+from pathlib import Path
+
 import torch
 
 AUDIO = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -91,6 +93,14 @@ def save_audio(kind, folder):
         model = model_class(config_class(**AUDIO, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"))
     model.eval().save_pretrained(folder)
     return model.eval()
+
+
+def save_encoders():
+    """Write the codec and the encoders that overlays 1b, 14b and 17b name into the working folder."""
+    Path("weights").mkdir()
+    torch.save(wan_autoencoder().state_dict(), "weights/Wan2.1_VAE.pth")
+    save_text("umt5", "weights/umt5-xxl")
+    save_audio("wav2vec2-large", "weights/wav2vec2-large")
 
 
 def save_text(kind, folder, words=None):

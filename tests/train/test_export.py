@@ -2,6 +2,7 @@
 
 import json
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -121,19 +122,37 @@ def test_an_adapter_is_exported_alone_played_and_merged(tmp_path):
         torch.testing.assert_close(run(played.backbone), truth, atol=1e-5, rtol=1e-5)
 
 
-def test_generate_takes_an_adapter(tmp_path, capsys, monkeypatch):
-    checkpoint(tmp_path / "a.ckpt", LORA, start="lpm.sample.base_puppet")
-    assert main(["weights", "export", str(tmp_path / "a.ckpt"), str(tmp_path / "adapter")]) == 0
+@pytest.fixture
+def generation(tmp_path):
+    """The words of a small ``lpm generate`` of ``out.mp4``."""
     Image.new("RGB", (32, 32), (200, 150, 120)).save(tmp_path / "face.png")
     (tmp_path / "voice.wav").write_bytes(wav_bytes(np.zeros(3200, np.float32)))
     words = ["generate", str(tmp_path / "face.png"), str(tmp_path / "out.mp4"), "--speak", str(tmp_path / "voice.wav")]
-    words += ["--size", "32", "--steps", "1"]
-    assert main([*words, "--adapter", str(tmp_path / "adapter")]) == 0
+    return [*words, "--size", "32", "--steps", "1"]
+
+
+def test_generate_performs_with_a_checkpoint(generation, tmp_path):
+    """As with what is exported of it, and unlike the weights that ship."""
+    checkpoint(tmp_path / "a.ckpt")
+    assert main(["weights", "export", str(tmp_path / "a.ckpt"), str(tmp_path / "folder")]) == 0
+    videos = []
+    for words in (["--model", str(tmp_path / "a.ckpt")], ["--model", str(tmp_path / "folder")], []):
+        assert main([*generation, *words]) == 0
+        videos.append((tmp_path / "out.mp4").read_bytes())
+    assert videos[0] == videos[1] != videos[2]
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        assert {stream.type for stream in video.streams} == {"video", "audio"}
+
+
+def test_generate_takes_an_adapter(generation, tmp_path, capsys):
+    checkpoint(tmp_path / "a.ckpt", LORA, start="lpm.sample.base_puppet")
+    assert main(["weights", "export", str(tmp_path / "a.ckpt"), str(tmp_path / "adapter")]) == 0
+    assert main([*generation, "--adapter", str(tmp_path / "adapter")]) == 0
     with_adapter = (tmp_path / "out.mp4").read_bytes()
-    assert main(words) == 0
+    assert main(generation) == 0
     assert (tmp_path / "out.mp4").read_bytes() != with_adapter
     capsys.readouterr()
-    assert main([*words, "--adapter", str(tmp_path)]) == 2
+    assert main([*generation, "--adapter", str(tmp_path)]) == 2
     assert "holds no adapter_config.json" in capsys.readouterr().err
 
 

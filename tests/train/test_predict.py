@@ -11,14 +11,18 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from lpm.data import read_video, wav_bytes
+from bad_input import error_line, float_wav
+from lpm.cli import lightning_main, main
+from lpm.data import EXPRESSIONS, read_video, wav_bytes
 from lpm.sample import GuidanceInterval, base_puppet
 from lpm.sample.pretrained import own_weights
 from lpm.train import BasePrediction, Request, Requests, WriteVideos
 from lpm.train.generate import generate
 from lpm.train.predict import within
 from lpm.train.request import sound_of, to_batch
-from lpm.types import Prompt
+from lpm.types import REFERENCE_KINDS, Prompt
+
+RECIPE = Path(__file__).parents[2] / "recipes/predict.yaml"
 
 
 @pytest.fixture
@@ -43,11 +47,26 @@ def predict(requests: list[Request], folder: Path, model, **settings) -> None:
     trainer.predict(module, datamodule=Requests(requests, size=32), return_predictions=False)
 
 
+def streams(path: Path) -> set[str]:
+    with av.open(str(path)) as video:
+        return {stream.type for stream in video.streams}
+
+
 def test_a_request_becomes_an_mp4_with_sound_of_its_length(request_, model, tmp_path):
     predict([request_], tmp_path, model)
-    with av.open(str(tmp_path / "out.mp4")) as video:
-        assert {stream.type for stream in video.streams} == {"video", "audio"}
-        assert sum(1 for _ in video.decode(video=0)) == 37  # 1.5 s at 24 frames a second, 1 + 4k
+    assert streams(tmp_path / "out.mp4") == {"video", "audio"}
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 37  # 1.5 s at 24 frames a second, 1 + 4k
+
+
+def test_the_recipe_performs_as_generate_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 30), (200, 150, 120)).save("portrait.png")
+    Path("voice.wav").write_bytes(wav_bytes(np.sin(np.arange(3_200) / 20).astype(np.float32) / 2))
+    assert lightning_main(["predict", "--config", str(RECIPE), "--trainer.accelerator=cpu", "--data.size=32"]) == 0
+    words = ["generate", "portrait.png", "same.mp4", "--speak", "voice.wav", "--size", "32"]
+    assert main([*words, "--text", "A calm character speaks English."]) == 0
+    assert streams(Path("hello.mp4")) == {"video", "audio"}
+    assert Path("hello.mp4").read_bytes() == Path("same.mp4").read_bytes()
 
 
 def test_a_video_is_written_while_it_is_made(request_, model, tmp_path, monkeypatch):
@@ -115,6 +134,27 @@ def test_generate_writes_a_long_video_with_a_timeline(request_, model, tmp_path,
         schedule=GuidanceInterval(),
     )
     assert len(read_video(tmp_path / "out.mp4")[0]) == 37
+    assert streams(tmp_path / "out.mp4") == {"video", "audio"}
+
+
+def test_generate_sees_references_and_hears_the_partner(request_, model, tmp_path, monkeypatch):
+    seen, perform = [], model.perform_chunks
+
+    def spy(batch, *rest, **settings):
+        seen.append(batch)
+        return perform(batch, *rest, **settings)
+
+    monkeypatch.setattr(model, "perform_chunks", spy)
+    monkeypatch.setattr("lpm.train.checkpoint.base_puppet", lambda: model)
+    Image.new("RGB", (32, 32), (0, 0, 255)).save(tmp_path / "side.png")
+    words = ["generate", str(request_.image), str(tmp_path / "out.mp4"), "--listen", str(request_.speak)]
+    words += ["--references", f"body.left={tmp_path / 'side.png'}", f"expression.happy={request_.image}"]
+    assert main([*words, "--size", "32", "--steps", "1"]) == 0
+    (batch,) = seen
+    assert [REFERENCE_KINDS[kind] for kind in batch.references.kind_BR[0]] == ["global", "body", "expression"]
+    assert batch.references.pixels_BRCHW[0, 1].mean((1, 2)).tolist() == pytest.approx([-1, -1, 1])
+    assert batch.listen_BS.any() and not batch.speak_BS.any()
+    assert streams(tmp_path / "out.mp4") == {"video", "audio"}
 
 
 def test_a_negative_prompt_without_guidance_of_text_leaves_nothing(request_, model, tmp_path, monkeypatch):
@@ -150,3 +190,41 @@ def test_the_shipped_weights_load_and_fit_their_spec():
     model = base_puppet()
     assert not model.training
     assert sum(tensor.numel() * tensor.element_size() for tensor in own_weights(model).values()) <= 16 * 2**20
+
+
+TWICE = ",".join(f"expression.{name}=face.png" for name in [*EXPRESSIONS, "happy"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--speak=none.wav"], "none.wav"),
+        (["--speak=broken.wav"], "broken.wav"),
+        (["--speak=nan.wav"], "8000 NaN or infinite"),
+        (["--speak=voice.wav", "--fps=0"], "fps of 0.0 is not positive"),
+        (["--speak=voice.wav", "--references=[global=none.png]"], "none.png is missing"),
+        (["--speak=voice.wav", f"--references=[{TWICE}]"], "9 expression references are above the limit of 8"),
+        (["--speak=voice.wav", f"--text={'nods ' * 2000}"], "text of 10000 bytes is above the limit of 512"),
+        (["--speak=voice.wav", "--size=33"], "size of 33 does not divide by 16"),
+        ([], "nothing to perform"),
+    ],
+)
+def test_bad_input_of_generate_is_one_line_and_leaves_nothing(request_, words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("broken.wav").write_bytes(b"RIFF but no more")
+    Path("nan.wav").write_bytes(float_wav(np.full(8000, np.nan)))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert main(["generate", "face.png", "new.mp4", *words]) == 2
+    assert message in error_line(capsys)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(("name", "content"), [("face.png", None), ("face.png", b"no picture")])
+def test_a_bad_picture_is_one_line(request_, name, content, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path(name).unlink()
+    if content:
+        Path(name).write_bytes(content)
+    assert main(["generate", name, "new.mp4", "--seconds=1"]) == 2
+    assert name in error_line(capsys)
+    assert not list(tmp_path.glob("*.mp4"))

@@ -1,15 +1,18 @@
 """``overlay/1b.yaml`` from tiny random weights in the true formats: converted, built, trained, saved and performing."""
 
+import json
 import shutil
 from pathlib import Path
 
+import av
 import pytest
 import torch
 
 from lpm.cli import main
 from lpm.train import PuppetData
 from lpm.train.checkpoint import load_model
-from tiny_weights import save_audio, save_text, wan_autoencoder, wan_transformer
+from lpm.train.measure import SOURCES
+from tiny_weights import save_encoders, wan_transformer
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
@@ -22,10 +25,7 @@ def weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wan_transformer(in_channels=16, out_channels=16).save_pretrained("wan/transformer")
     Path("wan/model_index.json").write_text("{}")
-    Path("weights").mkdir()
-    torch.save(wan_autoencoder().state_dict(), "weights/Wan2.1_VAE.pth")
-    save_text("umt5", "weights/umt5-xxl")
-    save_audio("wav2vec2-large", "weights/wav2vec2-large")
+    save_encoders()
     assert main(["weights", "convert", "wan", "weights/wan-1b", "--audio_width", "24"]) == 0
     return tmp_path
 
@@ -45,3 +45,19 @@ def test_a_model_of_real_weights_trains_and_performs(weights, corpus, monkeypatc
     data = PuppetData(codec=model.codec, folder="corpus", measured_frames=9)
     video = model.perform(next(iter(data.performance_loaders()["held_out"])), steps=2)
     assert video.shape == (2, 9, 3, 32, 32) and torch.isfinite(video).all()
+    check_report(next(Path("runs/1b").rglob("performance.json")).parent)
+
+
+def check_report(folder):
+    """A fit ends with figures, videos with sound and strips of both sets, and TensorBoard shows them."""
+    figures = json.loads((folder / "performance.json").read_text())
+    assert figures.keys() == {"seen", "held_out"}
+    assert all(of["scores"]["identity_distance"].keys() == set(SOURCES) for of in figures.values())
+    clips = ["held_out-clip008.mp4", "held_out-clip009.mp4", "seen-clip006.mp4", "seen-clip007.mp4"]
+    assert {path.name for path in (folder / "media").iterdir()} == {*clips, "held_out.png", "seen.png"}
+    for clip in clips:
+        with av.open(str(folder / "media" / clip)) as video:
+            assert {stream.type for stream in video.streams} == {"video", "audio"}
+    events = b"".join(path.read_bytes() for path in folder.glob("events.out.tfevents*"))
+    for tag in (b"val/loss", b"performance/held_out/identity_distance/silent", b"seen/strip"):
+        assert tag in events
