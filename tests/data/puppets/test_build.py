@@ -2,13 +2,16 @@
 
 import io
 import json
+import re
 import shutil
 import tarfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lpm.data.audio import read_audio
 from lpm.data.puppets.build import build_corpus
@@ -16,13 +19,12 @@ from lpm.data.puppets.command import check
 from lpm.data.puppets.controls import COLUMN
 from lpm.data.puppets.draw import Puppet
 from lpm.data.puppets.identity import sample_identity
-from lpm.data.puppets.plan import CorpusSpec, deal, plan_corpus, split_casts
-from lpm.data.puppets.shots import plan_shots
+from lpm.data.puppets.plan import SPLITS, CorpusSpec, deal, plan_corpus, split_casts
 from lpm.data.video import read_video
 
 SPEC = CorpusSpec(
     identities=2, val_identities=1, test_identities=1, clips_per_identity=2, val_clips_per_identity=1, seen_clips=1,
-    seconds=2.0, size=48, clips_per_shard=4, kinds={"speak": 1.0}, raw_videos=1, raw_seconds=9.0, raw_height=48,
+    seconds=2.0, size=48, clips_per_shard=4, kinds={"speak": 1.0}, raw_videos=1, raw_seconds=16.0, raw_height=48,
 )  # fmt: skip
 
 
@@ -86,6 +88,51 @@ def test_held_out_splits_say_other_sentences(corpus):
     assert said["train"].isdisjoint(said["seen"] | said["val"])
 
 
+def test_clips_have_references_of_all_three_kinds(corpus):
+    kinds = []
+    for files in samples(corpus).values():
+        rows = json.loads(files["json"])["references"]
+        kinds.append({row["kind"] for row in rows})
+        assert rows[0]["kind"] == "global"
+        assert all(Image.open(io.BytesIO(files[row["file"]])).size == (SPEC.size, SPEC.size) for row in rows)
+    assert set.union(*kinds) == {"global", "body", "expression"} and {"global"} in kinds
+
+
+def test_the_card_counts_what_is_in_the_shards(corpus):
+    card = json.loads((corpus / "card.json").read_text())
+    clips = [json.loads(files["json"]) for files in samples(corpus).values()]
+    assert list(card["splits"]) == list(SPLITS)
+    for split, told in [("", card["total"]), *card["splits"].items()]:
+        found = [clip for clip in clips if clip["split"] == split or not split]
+        assert told["clips"] == len(found) > 0 and told["frames"] == len(found) * SPEC.frames
+        assert told["identities"] == len({clip["identity"] for clip in found})
+        assert told["emotions"] == Counter(clip["tags"]["emotion"] for clip in found)
+        assert told["references"] == Counter(row["kind"] for clip in found for row in clip["references"])
+        speaking = sum(last - first for clip in found for first, last, state in clip["states"] if state == "speaking")
+        assert told["state_shares"]["speaking"] == pytest.approx(speaking / told["frames"], abs=1e-4)
+
+
+def test_the_card_has_a_column_for_every_split_and_pictures(corpus):
+    text = (corpus / "card.md").read_text()
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    assert table[0] == ["", "all", *SPLITS]
+    assert ["clips", "7", "4", "1", "1", "1"] in table
+    pictures = re.findall(r"!\[\w+\]\((.+)\)", text)
+    assert pictures == ["card/statistics.png", "card/characters.png"]
+    assert all(np.asarray(Image.open(corpus / name).convert("RGB")).std() > 20 for name in pictures)
+
+
+def test_any_size_and_frame_rate_passes_the_check(tmp_path):
+    spec = CorpusSpec(
+        identities=1, val_identities=1, test_identities=1, clips_per_identity=1, val_clips_per_identity=1, seen_clips=1,
+        seconds=1.2, size=64, fps=29.97,
+    )  # fmt: skip
+    folder = build_corpus(tmp_path, spec, workers=2)
+    video_THWC, fps = read_video(samples(folder)["val-000000"]["mp4"])
+    assert video_THWC.shape == (33, 64, 64, 3) and fps == pytest.approx(29.97, abs=1e-3)
+    assert check(folder) == 0
+
+
 def test_video_shows_the_truth_frame_by_frame(corpus):
     files = samples(corpus)["train-000000"]
     meta, truth = json.loads(files["json"]), np.load(io.BytesIO(files["truth.npz"]))
@@ -134,11 +181,17 @@ def test_raw_video_has_sound_and_ground_truth(corpus):
     assert cuts and min(change[cut - 1] for cut in cuts) > 3 * np.median(change)
 
 
-def test_shots_cover_every_frame_and_never_cut_to_the_same_camera():
-    speaking_PT = np.arange(2)[:, None] == (np.arange(600) // 100 % 2)
-    shots = plan_shots(speaking_PT, 24.0, np.random.default_rng(0))
-    assert [shot.start for shot in shots] == [0, *(shot.end for shot in shots[:-1])] and shots[-1].end == 600
-    assert all(one.camera != two.camera for one, two in zip(shots, shots[1:], strict=False))
+def test_raw_sound_holds_both_voices_and_silence_between_them(corpus):
+    (path,) = (corpus / "raw").glob("*.mp4")
+    sound = read_audio(path)
+    talking, near = np.zeros((2, len(sound)), bool), np.zeros(len(sound), bool)
+    for said in json.loads(path.with_suffix(".json").read_text())["transcript"]:
+        talking[said["person"], round(said["t0"] * 16_000) : round(said["t1"] * 16_000)] = True
+        near[max(0, round((said["t0"] - 0.1) * 16_000)) : round((said["t1"] + 0.1) * 16_000)] = True
+    alone = talking & ~talking[::-1]
+    assert alone.any(axis=1).all() and not near.all()
+    first, second, nobody = (sound[where].std() for where in (*alone, ~near))
+    assert min(first, second) > 0.03 and nobody < 0.05 * min(first, second)
 
 
 def test_shares_are_met_exactly():
@@ -150,6 +203,7 @@ def test_shares_are_met_exactly():
     ("wrong", "message"),
     [
         ({"seconds": 0.5}, "seconds is 0.5, but a corpus needs at least 1"),
+        ({"seconds": 1.0}, "only 21 whole frames at 24.0 fps; raise seconds to 1.042"),
         ({"identities": 0}, "identities is 0"),
         ({"size": 97}, "use 98"),
         ({"kinds": {"shout": 1.0}}, "'shout', which is unknown"),

@@ -7,7 +7,7 @@ import pytest
 from lpm.data.puppets.controls import COLUMN, CONTROLS, neutral, pose
 from lpm.data.puppets.draw import VIEWS, Puppet
 from lpm.data.puppets.expressions import EXPRESSIONS, expression
-from lpm.data.puppets.identity import HAIR_STYLES, sample_identity
+from lpm.data.puppets.identity import BACKGROUNDS, COLLARS, HAIR_STYLES, PALETTE, RANGES, sample_identity
 from lpm.data.puppets.style import STYLES
 
 PERSON = sample_identity(4)  # no glasses, no beard
@@ -201,6 +201,33 @@ def test_every_hair_style_is_drawn_in_every_view(hair_style):
     for view in VIEWS:
         difference = np.abs(puppet.render(neutral(1), view).astype(int) - bald.render(neutral(1), view)).mean()
         assert difference == 0 if hair_style == "bald" else difference > 1
+
+
+def drawn(**features) -> np.ndarray:
+    """Return a picture (96, 96, 3) of the person with other features."""
+    return Puppet(dataclasses.replace(PERSON, **features)).render(neutral(1))[0].astype(int)
+
+
+@pytest.mark.parametrize(("name", "limits"), [*RANGES.items(), ("parting", (-1.0, 1.0))])
+def test_every_proportion_is_drawn(name, limits):
+    values = (limits[0], np.mean(limits), limits[1])
+    low, middle, high = (drawn(hair_style="short", **{name: value}) for value in values)
+    assert np.abs(high - low).sum() > 1000
+    assert np.abs(middle - low).sum() > 500
+
+
+@pytest.mark.parametrize("name", PALETTE)
+def test_every_colour_is_drawn(name):
+    red, blue = (drawn(hair_style="short", **{name: colour}) for colour in ((250, 20, 20), (20, 20, 250)))
+    more = (red - blue).sum((0, 1))
+    assert more[0] > 500 and more[2] < -500
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("background_kind", BACKGROUNDS), ("collar", COLLARS)])
+def test_backgrounds_and_collars_are_told_apart(name, kinds):
+    pictures = [drawn(**{name: kind}) for kind in kinds]
+    for index, first in enumerate(pictures):
+        assert all(np.abs(first - second).sum() > 2000 for second in pictures[index + 1 :])
 
 
 @pytest.mark.parametrize("name", ["beard", "glasses", "earrings"])

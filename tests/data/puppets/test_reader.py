@@ -43,7 +43,7 @@ def correlation(clips, signals, name: str) -> float:
 
 @pytest.mark.parametrize("name", ["aperture", "yaw", "pitch", "blink"])
 def test_signals_follow_the_truth_on_people_never_seen(clips, signals, name):
-    assert correlation(clips, signals, name) > 0.95
+    assert correlation(clips, signals, name) >= 0.97
 
 
 @pytest.mark.parametrize(("name", "least"), [("roll", 0.95), ("gaze_x", 0.8), ("smile", 0.7), ("brow", 0.7)])

@@ -58,6 +58,30 @@ def test_lip_touches_teeth_in_f_and_v():
     assert 0.03 < track[70, 0] < 0.1 and track[40, 0] > 0.6
 
 
+@pytest.mark.parametrize(("ipa", "low", "high"), [("l", 0.6, 1), ("θ", 0.8, 1), ("ð", 0.8, 1), ("n", 0.4, 0.6)])
+def test_the_tongue_shows_in_sounds_that_it_makes(ipa, low, high):
+    track = mouth_track(
+        [Phoneme(0.1, 0.3, "a"), Phoneme(0.3, 0.4, ipa), Phoneme(0.4, 0.6, "a")], np.arange(0, 0.7, STEP)
+    )
+    assert low < track[70, 3] < high and track[40, 3] < 0.2
+
+
+@pytest.mark.parametrize("ipa", ["k", "p", "f"])
+def test_the_tongue_hides_in_other_sounds(ipa):
+    track = mouth_track([Phoneme(0.1, 0.3, "a"), Phoneme(0.3, 0.4, ipa)], np.arange(0, 0.7, STEP))
+    assert track[66, 3] < 0.05
+
+
+def test_the_tongue_shows_in_speech():
+    said = synthesise("Both of them will tell Lily the truth, although they loathe all those things.", rate=140)
+    times = np.arange(0, said.seconds, STEP)
+    tongue = mouth_track(said.phonemes, times)[:, 3]
+    shown = np.zeros(len(times), bool)
+    for sound in (p for p in said.phonemes if p.ipa.strip("ˈˌ")[0] in "lθð"):
+        shown |= (times >= sound.start) & (times < sound.end)
+    assert tongue[shown].mean() > 0.5 > 0.25 > tongue[~shown].mean()
+
+
 def test_rounding_comes_before_the_opening():
     times = np.arange(0, 1, STEP)
     track = mouth_track([Phoneme(0.5, 0.8, "u")], times)

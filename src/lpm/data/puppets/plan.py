@@ -105,6 +105,9 @@ def check_numbers(spec: CorpusSpec) -> None:
         value = getattr(spec, name)
         if not value >= least:
             raise ValueError(f"{name} is {value}, but a corpus needs at least {least:g}; raise {name}")
+    if spec.frames < spec.fps:  # a scene needs a whole second
+        cure = f"raise seconds to {(spec.frames + 4) / spec.fps:.3f}"
+        raise ValueError(f"seconds is {spec.seconds}, only {spec.frames} whole frames at {spec.fps} fps; {cure}")
     for name in ("size", "raw_height"):
         value = getattr(spec, name)
         if value % 2:
