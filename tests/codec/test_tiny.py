@@ -96,16 +96,28 @@ def test_latents_of_a_window_are_a_slice_of_those_of_the_clip():
 
 
 def test_future_cannot_change_past():
-    codec, clip = make_codec(), video(13).requires_grad_()
+    codec, clip = make_codec(), video(17).requires_grad_()
     latents = codec.encode(clip)
     (from_pixels,) = torch.autograd.grad(latents[:, 1].square().sum(), clip)
     assert from_pixels[:, 1:5].abs().sum() > 0
     assert from_pixels[:, 5:].abs().sum() == 0
     latents = latents.detach().requires_grad_()
-    (from_latents,) = torch.autograd.grad(codec.decode(latents)[:, 9:13].square().sum(), latents)
-    assert (from_latents.abs().sum((0, 2, 3, 4)) > 0).tolist() == [True, False, True, True]  # first, before, own
+    (from_latents,) = torch.autograd.grad(codec.decode(latents)[:, 13:].square().sum(), latents)
+    # the first, the two that the frame before the group comes from, its own
+    assert (from_latents.abs().sum((0, 2, 3, 4)) > 0).tolist() == [True, False, True, True, True]
     (from_latents,) = torch.autograd.grad(codec.decode(latents)[:, 5:9].square().sum(), latents)
-    assert from_latents[:, 3].abs().sum() == 0
+    assert from_latents[:, 3:].abs().sum() == 0
+
+
+def test_groups_are_joined_without_a_jump_and_end_as_they_were_made():
+    codec, latents = make_codec(), torch.randn(1, 4, 6, 2, 2, dtype=torch.float64)
+    state = codec.init_decode_state(1)
+    first, state = codec.decode_step(latents[:, :1], state)
+    made = codec.decoder(*(codec._raw(latents[:, n]) for n in (1, 0, 0)), first[:, 0])[0].unflatten(1, (5, 3))
+    frames, _ = codec.decode_step(latents[:, 1:2], state)
+    gap = first[:, 0] - made[:, 0]
+    for number, left in enumerate((0.75, 0.5, 0.25, 0.0)):
+        torch.testing.assert_close(frames[:, number], made[:, 1 + number] + left * gap)
 
 
 def test_gradient_reaches_every_parameter():

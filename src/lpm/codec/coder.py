@@ -33,8 +33,9 @@ def principal(encoder: Encoder, decoder: Decoder, groups_NCHW: Tensor) -> None:
     into = axes / scale
     encode.weight.copy_(into[:, :, None, None])
     encode.bias.copy_(-into @ mean)
-    decode.weight.copy_((axes * scale).T[:, :, None, None])
-    decode.bias.copy_(mean)
+    back, again = (axes * scale).T[:, :, None, None], decode.out_channels - len(mean)  # the frame before: as the first
+    decode.weight.copy_(torch.cat([back[:again], back]))
+    decode.bias.copy_(torch.cat([mean[:again], mean]))
 
 
 class Residual(nn.Module):
@@ -80,15 +81,16 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents -> group of frames: painted, and where the first picture shows it already, moved.
+    """Latents -> the frame before a group, and its frames: painted, and where the first picture shows it, moved.
 
     Painting reads the latents, those one group earlier and those of the first picture. Its last block works at half
-    resolution, where it is cheap and still hides the edges of the 8x8 blocks.
+    resolution, where it is cheap and still hides the edges of the 8x8 blocks. The frame before is made a second time so
+    that groups can be joined (``lpm.codec.groups.join``).
     """
 
     def __init__(self, frames: int, channels: int, width: int, blocks: int) -> None:
         super().__init__()
-        fine, finest = width // 2, width // 4
+        fine, finest, made = width // 2, width // 4, frames + 1
         self.at_eighth = nn.Sequential(
             nn.Conv2d(channels * 3, width, 3, padding=1),
             *[Residual(width) for _ in range(blocks)],
@@ -105,20 +107,20 @@ class Decoder(nn.Module):
         )
         self.pixels = nn.Sequential(
             nn.SiLU(),
-            zeroed(nn.Conv2d(finest, frames * 3 * 4, 3, padding=1)),
+            zeroed(nn.Conv2d(finest, made * 3 * 4, 3, padding=1)),
             nn.PixelShuffle(2),
         )
-        self.linear = nn.Sequential(nn.Conv2d(channels, frames * 3 * 64, 1), nn.PixelShuffle(8))
-        self.move = Move(frames, finest)
+        self.linear = nn.Sequential(nn.Conv2d(channels, made * 3 * 64, 1), nn.PixelShuffle(8))
+        self.move = Move(made, finest)
 
     def still(self, latents_NCYX: Tensor) -> Tensor:
-        """Paint pictures that stand alone, (N, frames * 3, 8 Y, 8 X)."""
+        """Paint pictures that stand alone, (N, (1 + frames) * 3, 8 Y, 8 X)."""
         return self.paint(latents_NCYX, latents_NCYX, latents_NCYX)[0]
 
     def forward(
         self, latents_NCYX: Tensor, previous_NCYX: Tensor, anchor_NCYX: Tensor, first_N3HW: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return frames, and the first picture as it was moved, both (N, frames * 3, 8 Y, 8 X).
+        """Return frames, and the first picture as it was moved, both (N, (1 + frames) * 3, 8 Y, 8 X).
 
         ``anchor_NCYX`` are the latents of the first picture, ``first_N3HW`` its pixels.
         """

@@ -1,4 +1,4 @@
-"""Frames <-> groups: the first frame alone, then one group per ``stride`` frames, stacked on channels."""
+"""Frames <-> groups: the first frame alone, then one group per ``stride`` frames, stacked on channels; joining them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,20 @@ def to_groups(video_BTCHW: Tensor, stride: int) -> Tensor:
     return torch.cat([first[:, None], moving_groups(video_BTCHW[:, 1:], stride)], dim=1)
 
 
-def to_frames(groups_BNCHW: Tensor, stride: int) -> Tensor:
-    """Unstack groups into frames, (B, N * stride, C, H, W)."""
-    return rearrange(groups_BNCHW, "b n (s c) h w -> b (n s) c h w", s=stride)
+def join(groups_BNSCHW: Tensor, last_BCHW: Tensor) -> Tensor:
+    """Join groups whose first frame is that before the group, made again; return frames (B, N * (S - 1), C, H, W).
+
+    What the two makings of a frame differ by is an error of one of both groups, and a viewer sees it jump. It fades out
+    over the group instead: frame ``i`` of ``n`` gets ``1 - i / n`` of it. ``last_BCHW`` is the frame before all.
+
+    >>> still = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0]).view(1, 1, 5, 1, 1, 1)
+    >>> join(still, torch.zeros(1, 1, 1, 1)).flatten().tolist()
+    [0.25, 0.5, 0.75, 1.0]
+    """
+    again, frames = groups_BNSCHW[:, :, :1], groups_BNSCHW[:, :, 1:]
+    before = torch.cat([last_BCHW[:, None], frames[:, :-1, -1]], dim=1)
+    left = 1 - torch.arange(1, frames.shape[2] + 1, device=frames.device, dtype=frames.dtype) / frames.shape[2]
+    return (frames + left[:, None, None, None] * (before.unsqueeze(2) - again)).flatten(1, 2)
 
 
 def check_video(video_BTCHW: Tensor, stride_t: int, stride_s: int, first: bool = True) -> None:

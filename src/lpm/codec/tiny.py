@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from lpm.codec.coder import Decoder, Encoder, principal
-from lpm.codec.groups import check_rows, check_video, moving_groups, still_groups, to_frames, to_groups
+from lpm.codec.groups import check_rows, check_video, join, moving_groups, still_groups, to_groups
 from lpm.hub import Spec, from_pretrained, load_fitting, push_to_hub, save_pretrained, share_all
 
 
@@ -25,7 +25,8 @@ class EncodeState:
 
 @dataclass(frozen=True)
 class DecodeState:
-    """What streaming decoding remembers: the last latent frame, the first one, and the first picture's pixels.
+    """What streaming decoding remembers: the last latent frame and the first one, the first picture's pixels and the
+    last one's.
 
     All are None before the first step.
     """
@@ -34,6 +35,7 @@ class DecodeState:
     previous_BCYX: Tensor | None = None
     anchor_BCYX: Tensor | None = None
     first_B3HW: Tensor | None = None
+    last_B3HW: Tensor | None = None
 
 
 class TinyCodec(LightningModule):
@@ -41,7 +43,8 @@ class TinyCodec(LightningModule):
 
     A latent frame depends on its own frames only, so latents of a window are a slice of the latents of its clip, and a
     frame encoded alone lies in the same space (a group that holds still). The decoder also reads the latent frame
-    before, and moves the first picture where that shows what is to be seen (``lpm.codec.move``).
+    before, moves the first picture where that shows what is to be seen (``lpm.codec.move``), and joins the groups of
+    four frames so that none jumps (``lpm.codec.groups.join``).
     Latents have zero mean per channel and unit variance over all channels once ``calibrate`` has run.
 
     Args:
@@ -133,7 +136,7 @@ class TinyCodec(LightningModule):
             return self._decode_groups(latents_BTCYX, state)
         anchor = latents_BTCYX[:, 0]
         first = self.decoder.still(self._raw(anchor))[:, -3:]  # a group that holds still: one of its frames is enough
-        started = replace(state, previous_BCYX=anchor, anchor_BCYX=anchor, first_B3HW=first)
+        started = replace(state, previous_BCYX=anchor, anchor_BCYX=anchor, first_B3HW=first, last_B3HW=first)
         if latents_BTCYX.shape[1] == 1:
             return first[:, None], first[:, None], started
         frames, moved, state = self._decode_groups(latents_BTCYX[:, 1:], started)
@@ -170,14 +173,17 @@ class TinyCodec(LightningModule):
         return rearrange(latents, "(b t) c y x -> b t c y x", b=len(groups_BTCHW))
 
     def _decode_groups(self, latents_BTCYX: Tensor, state: DecodeState) -> tuple[Tensor, Tensor, DecodeState]:
-        assert state.previous_BCYX is not None and state.anchor_BCYX is not None and state.first_B3HW is not None
+        assert state.previous_BCYX is not None and state.anchor_BCYX is not None
+        assert state.first_B3HW is not None and state.last_B3HW is not None
         groups = latents_BTCYX.shape[1]
         earlier = torch.cat([state.previous_BCYX[:, None], latents_BTCYX[:, :-1]], dim=1)
         anchor, first = (x[:, None].expand(-1, groups, *x.shape[1:]) for x in (state.anchor_BCYX, state.first_B3HW))
         latents = (self._raw(x.flatten(0, 1)) for x in (latents_BTCYX, earlier, anchor))
         both = self.decoder(*latents, first.flatten(0, 1))
-        frames, moved = (to_frames(x.unflatten(0, (-1, groups)), self.stride_t) for x in both)
-        return frames, moved, replace(state, previous_BCYX=latents_BTCYX[:, -1])
+        made, moved = (x.unflatten(1, (-1, 3)).unflatten(0, (-1, groups)) for x in both)
+        frames = join(made, state.last_B3HW)
+        moved = moved[:, :, 1:].flatten(1, 2)
+        return frames, moved, replace(state, previous_BCYX=latents_BTCYX[:, -1], last_B3HW=frames[:, -1])
 
     def _raw(self, latents_NCYX: Tensor) -> Tensor:
         return latents_NCYX * self.std[:, None, None] + self.mean[:, None, None]
