@@ -44,7 +44,7 @@ class TinyCodec(LightningModule):
     A latent frame depends on its own frames only, so latents of a window are a slice of the latents of its clip, and a
     frame encoded alone lies in the same space (a group that holds still). The decoder also reads the latent frame
     before, moves the first picture where that shows what is to be seen (``lpm.codec.move``), and joins the groups of
-    four frames so that none jumps (``lpm.codec.groups.join``).
+    four frames, which would else jump (``lpm.codec.groups.join``).
     Latents have zero mean per channel and unit variance over all channels once ``calibrate`` has run.
 
     Args:
