@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors import safe_open
 
 from lpm.codec import TinyCodec, load_codec, save_codec, tiny_codec
 
@@ -48,3 +49,16 @@ def test_missing_foreign_and_broken_files_raise(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(ValueError, match="lack the sizes"):
         load_codec(tmp_path / "foreign.safetensors")
+
+
+def test_a_codec_of_an_older_version_is_named_with_what_differs(tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "older.safetensors"
+    save_codec(make_codec(), path)
+    with safe_open(path, framework="pt") as file:
+        sizes, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = next(iter(tensors))
+    save_file({**tensors, name: torch.zeros(3)}, path, sizes)
+    with pytest.raises(ValueError, match="of another version of lpm, train it again: 1 misshapen"):
+        load_codec(path)

@@ -72,6 +72,16 @@ def at_start(model):
     return at_rest(model, base_puppet().state_dict())
 
 
+def test_a_checkpoint_of_an_older_version_is_named_with_what_differs(tmp_path):
+    checkpoint(tmp_path / "older.ckpt")
+    content = torch.load(tmp_path / "older.ckpt", weights_only=True)
+    name = next(name for name in content["state_dict"] if name.startswith("model.codec."))
+    content["state_dict"][name] = torch.zeros(3)
+    torch.save(content, tmp_path / "older.ckpt")
+    with pytest.raises(ValueError, match=r"older.ckpt is of another version of lpm, train it again: 1 misshapen\nkey"):
+        load_model(tmp_path / "older.ckpt")
+
+
 LORA = {"class_path": "lpm.sample.LoRA", "init_args": {"rank": 2}}
 
 

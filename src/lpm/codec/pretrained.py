@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from lpm.codec.tiny import TinyCodec
 from lpm.hub import is_repository
+from lpm.nn import check_keys, shapes
 
 SIZES = ("channels", "width", "blocks")
 
@@ -32,6 +33,7 @@ def load_codec(path: str | Path) -> TinyCodec:
 
     Raises:
         ValueError: the file is missing or is not a codec's.
+        KeysDiffer: it is of a codec that lpm has no more; the message is a table.
     """
     path = Path(path)
     if path.is_dir() or (path.suffix != ".safetensors" and is_repository(str(path))):
@@ -53,6 +55,7 @@ def load_codec(path: str | Path) -> TinyCodec:
             f"codec weights {path} lack the sizes {', '.join(SIZES)}; write them with lpm.codec.save_codec"
         )
     codec = TinyCodec(**sizes)
+    check_keys(shapes(codec.state_dict()), shapes(tensors), f"{path} is of another version of lpm, train it again")
     codec.load_state_dict(tensors)
     return codec.eval()
 

@@ -1,15 +1,18 @@
 """Models out of Lightning checkpoints, without the recipe at hand."""
 
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
 
 from lpm.backbone import realise
 from lpm.build import build
 from lpm.hub.card import CARD
+from lpm.nn import check_keys, shapes
 from lpm.sample.adapter import base_of, load_adapter
 from lpm.sample.performance import PerformanceModel
 from lpm.sample.pretrained import base_puppet, is_builder, load_performance
@@ -29,6 +32,7 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
 
     Raises:
         ValueError: no such file, no checkpoint of a recipe, or another kind of training.
+        KeysDiffer: its spec builds another network in this version of lpm; the message is a table.
     """
     path = Path(checkpoint)
     content = read_checkpoint(path)
@@ -36,7 +40,7 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
     module = build(content["spec"])
     if isinstance(module, CodecTraining):
-        module.load_state_dict(content["state_dict"])
+        load_whole(module, content["state_dict"], path)
         return module.eval(), content["spec"]
     if not isinstance(getattr(module, "model", None), PerformanceModel):
         raise ValueError(
@@ -45,8 +49,15 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
         )
     realise(module.model)
     found = content["state_dict"].items()
-    module.model.load_state_dict({name[6:]: x for name, x in found if name.startswith("model.")})
+    load_whole(module.model, {name[6:]: x for name, x in found if name.startswith("model.")}, path)
     return module.eval(), content["spec"]
+
+
+def load_whole(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load the tensors of a checkpoint; KeysDiffer if they are of a network that lpm builds otherwise now."""
+    what = f"{path} is of another version of lpm, train it again"
+    check_keys(shapes(module.state_dict()), shapes(tensors), what)
+    module.load_state_dict(tensors)
 
 
 def fingerprint(source: Path | str | None) -> str:
