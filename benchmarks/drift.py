@@ -1,4 +1,4 @@
-"""How far a long video drifts: identity, colour, sharpness and motion of held-out characters, minute after minute.
+"""How far a long video drifts: identity, colours, sharpness, motion and lips of held-out characters, by the minute.
 
     python benchmarks/drift.py --characters 8 --minutes 10 --output benchmarks/results/drift.json
     python benchmarks/drift.py --row online=weights/backbone,weights/refiner --row unrefined=weights/backbone \\
@@ -21,6 +21,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from keep import kept, place
@@ -32,27 +33,39 @@ from rows import Row, check_rows, parse_row
 from lpm.data import Clip, collate, cut_audio
 from lpm.data.puppets import CorpusSpec, Puppet, read, sample_identity
 from lpm.data.puppets.clip import play
+from lpm.data.puppets.controls import COLUMN
 from lpm.data.puppets.perform import Performance
 from lpm.data.puppets.plan import ClipPlan, derived_seed, split_casts
 from lpm.data.puppets.progress import track
 from lpm.data.puppets.references import draw_references
-from lpm.metric import Drift, colour_difference, identity_distances, sharpness, window_medians, window_times
+from lpm.metric import (
+    Drift,
+    aperture_agreement,
+    colour_difference,
+    identity_distances,
+    sharpness,
+    window_medians,
+    window_times,
+)
 from lpm.sample import PerformanceModel, base_puppet
 from lpm.stream import StreamSampler, memory, stream_batch
 from lpm.train.callbacks import print_report, write_json
 from lpm.train.checkpoint import load_model
 from lpm.train.frames import strip, to_uint8
 from lpm.train.measure import Report
-from lpm.types import Batch
+from lpm.types import STATES, Batch
 
 SCORES = {
     "identity": "distance to the reference's identity",
-    "colour": "CIEDE2000 of the background to frame 0",
+    "background": "CIEDE2000 of the upper corners' mean colour to frame 0",
+    "middle": "CIEDE2000 of the inner half's mean colour to frame 0",
     "sharpness": "log of sharpness over frame 0's",
     "motion": "head speed, degrees a second",
+    "lips": "correlation of the mouth's aperture with the truth, speaking",
 }
 SCALES: dict[str, dict[str, float]] = {"references": {}, "none": {"references": 0.0}}
 COLOURS = ["#888888", "#2a6f97", "#d9825b", "#5b8c5a", "#8e5ea2", "#b5892b", "#3fa7a3", "#c2547d"]
+READ = ("identity", "background", "middle", "sharp", "head", "lips", "valid")
 HISTORY, LOOKAHEAD, PICTURES = 2.6, 0.2, 12
 
 
@@ -221,7 +234,7 @@ class Watched:
 
     def __init__(self, actor: Actor, frames: int) -> None:
         self.actor = actor
-        self.rows: dict[str, list[np.ndarray]] = {"identity": [], "lab": [], "sharp": [], "head": []}
+        self.rows: dict[str, list[np.ndarray]] = {name: [] for name in READ}
         self.pictures: list[np.ndarray] = []
         self.wanted = set(np.linspace(0, frames - 1, PICTURES).round().astype(int).tolist())
         self.seen = self.size = 0
@@ -231,7 +244,8 @@ class Watched:
         reading = read(video_THWC)
         distance = identity_distances(reading.identity, self.actor.looks, valid_T=reading.valid)
         head = np.stack([reading.yaw, reading.pitch, reading.roll], axis=1)
-        found = {"identity": distance.numpy(), "lab": reading.background, "head": head}
+        found = {"identity": distance.numpy(), "head": head, "lips": reading.aperture, "valid": reading.valid}
+        found |= {"background": mean_lab(corners(video_THWC)), "middle": mean_lab(middle(video_THWC))}
         found["sharp"] = sharpness(video_THWC).numpy()
         for name, values in found.items():
             self.rows[name].append(values)
@@ -240,20 +254,49 @@ class Watched:
         self.size += sum(values.nbytes for values in found.values())
 
     def curves(self, fps: float, window: float) -> dict[str, np.ndarray]:
-        """Return the median of every score per window."""
-        return {name: window_medians(values, fps, window).numpy() for name, values in self.scores(fps).items()}
+        """Return the median of every score per window; of lips their correlation, NaN where hardly any are to move."""
+        scores = {name: window_medians(values, fps, window).numpy() for name, values in self.scores(fps).items()}
+        read, valid = (np.concatenate(self.rows[name]) for name in ("lips", "valid"))
+        true, states = self.actor.person.controls[:, COLUMN["aperture"]], self.actor.person.states
+        frames = round(window * fps)
+        pieces = [slice(first, first + frames) for first in range(0, len(scores["identity"]) * frames, frames)]
+        speaking = states == STATES.index("speaking")
+        lips = [float(aperture_agreement(read[cut], true[cut], speaking[cut], valid[cut])) for cut in pieces]
+        return {**scores, "lips": np.array(lips)}
 
     def scores(self, fps: float) -> dict[str, np.ndarray]:
         """Return every score per frame, (T,)."""
         rows = {name: np.concatenate(values) for name, values in self.rows.items()}
-        lab = torch.from_numpy(rows["lab"])
         speed = np.linalg.norm(np.diff(rows["head"], axis=0, prepend=rows["head"][:1]), axis=1) * fps
         return {
             "identity": rows["identity"],
-            "colour": colour_difference(lab, lab[:1].expand_as(lab)).numpy(),
+            **{name: to_first(torch.from_numpy(rows[name])) for name in ("background", "middle")},
             "sharpness": np.log((rows["sharp"] + 1e-3) / (rows["sharp"][0] + 1e-3)),
             "motion": speed,
         }
+
+
+def corners(video_THWC: np.ndarray) -> np.ndarray:
+    """Return the upper corners, a tenth of the picture wide and high each, side by side."""
+    high, wide = (max(2, side // 10) for side in video_THWC.shape[1:3])
+    return np.concatenate([video_THWC[:, :high, :wide], video_THWC[:, :high, -wide:]], axis=2)
+
+
+def middle(video_THWC: np.ndarray) -> np.ndarray:
+    """Return the inner half of the picture, mostly face."""
+    high, wide = (side // 4 for side in video_THWC.shape[1:3])
+    return video_THWC[:, high:-high, wide:-wide]
+
+
+def mean_lab(video_THWC: np.ndarray) -> np.ndarray:
+    """Return the CIE Lab of the mean colour of every frame, (T, 3)."""
+    rgb_T3 = video_THWC.mean(axis=(1, 2), dtype=np.float64) / 255
+    return cv2.cvtColor(rgb_T3[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+
+
+def to_first(lab_T3: torch.Tensor) -> np.ndarray:
+    """Return the CIEDE2000 of every frame's colour to the first's, (T,)."""
+    return colour_difference(lab_T3, lab_T3[:1].expand_as(lab_T3)).numpy()
 
 
 def watch(make: Maker, actors: Callable[[], list[Actor]], fps: float, window: float, advance: Any) -> list[Seen]:
@@ -303,7 +346,7 @@ def write(
         "window_s": args.window,
         "memory_mb": memory_mb,
         "slopes_per_minute": finite(report.as_dict()["scores"]),
-        "curves": rounded,
+        "curves": finite(rounded),
     }
     write_json(args.output, content)
 
@@ -312,6 +355,8 @@ def finite(value: Any) -> Any:
     """Replace NaN, which JSON does not know, by None."""
     if isinstance(value, dict):
         return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -319,8 +364,8 @@ def plot(path: Path, curves: dict[str, dict[str, list[np.ndarray]]], report: Rep
     """Draw one picture per score: the mean over characters, and each character faintly."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    for axis, (score, label) in zip(figure.subplots(2, 2).flat, SCORES.items(), strict=True):
+    figure = Figure(figsize=(16, 7), layout="constrained")
+    for axis, (score, label) in zip(figure.subplots(2, 3).flat, SCORES.items(), strict=True):
         for name, colour in zip(curves, cycle(COLOURS)):
             rows = np.stack(curves[name][score])
             minutes, slope = window_times(rows.shape[1], window).numpy(), report.scores[score][name]
@@ -328,7 +373,7 @@ def plot(path: Path, curves: dict[str, dict[str, list[np.ndarray]]], report: Rep
             if not math.isnan(slope.low):
                 interval += f" [{float(slope.low):+.3g}, {float(slope.high):+.3g}]"
             axis.plot(minutes, rows.T, color=colour, alpha=0.15, linewidth=0.7)
-            axis.plot(minutes, rows.mean(0), color=colour, label=f"{name}: {interval}")
+            axis.plot(minutes, np.nanmean(rows, axis=0), color=colour, label=f"{name}: {interval}")
         axis.set(title=label, xlabel="minutes")
         axis.legend(fontsize=7)
     figure.savefig(path, dpi=120)

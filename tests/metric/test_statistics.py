@@ -3,9 +3,20 @@ import pytest
 import torch
 from scipy import stats
 
-from lpm.metric import Estimate, estimate, ratio, theil_sen
+from lpm.metric import Estimate, estimate, ratio, theil_sen, theil_sen_resampled
 from lpm.metric.clips import identity_code
 from lpm.metric.statistics import resampling_units
+
+
+def test_values_that_are_not_known_take_no_part_in_a_slope():
+    values, times = torch.tensor([0.0, float("nan"), 4.0, 7.0]), torch.tensor([0.0, 1.0, 2.0, 3.0])
+    known = torch.tensor([0, 2, 3])
+    assert theil_sen(values, times) == theil_sen(values[known], times[known])
+    counts = torch.tensor([[1, 2, 1, 0], [2, 0, 1, 1]])
+    assert torch.equal(
+        theil_sen_resampled(values, times, counts), theil_sen_resampled(values[known], times[known], counts[:, known])
+    )
+    assert theil_sen(values[:2], times[:2]).isnan()
 
 
 def test_theil_sen_equals_scipy():

@@ -6,6 +6,8 @@ alike, so whole characters are resampled, too (bench.md, IDS).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -37,11 +39,20 @@ def window_times(count: int, window: float = 1.0) -> Tensor:
 def drift(values_W: Signal, window: float = 1.0) -> Tensor:
     """Return the Theil-Sen slope per minute of one score per window of ``window`` seconds; 0 is steady.
 
+    A window without a score is NaN and takes no part.
+
     >>> float(drift(torch.tensor([1.0, 2.0, 3.0]), window=30.0))
     2.0
     """
-    values = track(values_W, "score per window")
+    values = scores(values_W)
     return theil_sen(values, window_times(len(values), window))
+
+
+def scores(values_W: Signal) -> Tensor:
+    """Return a score per window, (W,) float64, where NaN stands for none; raise ValueError for anything else."""
+    values = torch.as_tensor(values_W).detach().double()
+    track(values.nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf), "score per window")
+    return values
 
 
 class Drift(Metric):
@@ -74,10 +85,10 @@ class Drift(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, values_W: Signal, identity: str | int = 0) -> None:
-        """Add one video: a score of each window, in order."""
-        values = track(values_W, "score per window")
-        if len(values) < 2:
-            raise ValueError(f"a slope needs two windows or more, not {len(values)}; give a longer video")
+        """Add one video: a score of each window, in order, NaN where a window has none."""
+        values = scores(values_W)
+        if (known := int((~values.isnan()).sum())) < 2:
+            raise ValueError(f"a slope needs two windows or more with a score, not {known}; give a longer video")
         self.values.append(values)  # type: ignore[operator,union-attr]
         self.lengths.append(torch.tensor([len(values)]))  # type: ignore[operator,union-attr]
         self.clusters.append(torch.tensor([identity_code(identity)]))  # type: ignore[operator,union-attr]

@@ -131,6 +131,8 @@ def bootstrap_means(scores_N: Tensor, weights_N: Tensor, units_N: Tensor, resamp
 def theil_sen(values_T: Tensor, times_T: Tensor) -> Tensor:
     """Return the median slope over all pairs of points, in units of values per unit of time (Sen 1968).
 
+    Values that are NaN take no part; fewer than two others have no slope (NaN).
+
     >>> float(theil_sen(torch.tensor([0.0, 2.0, 4.0, 6.0, 90.0]), torch.arange(5.0)))  # one outlier in five
     2.0
     """
@@ -140,7 +142,7 @@ def theil_sen(values_T: Tensor, times_T: Tensor) -> Tensor:
             f"and {tuple(times_T.shape)} times"
         )
     slopes, _, _ = _pair_slopes(values_T, times_T)
-    return slopes.quantile(0.5)
+    return slopes.quantile(0.5) if len(slopes) else slopes.new_tensor(float("nan"))
 
 
 def theil_sen_resampled(values_T: Tensor, times_T: Tensor, counts_RT: Tensor, at_once: int = 64) -> Tensor:
@@ -157,14 +159,16 @@ def theil_sen_resampled(values_T: Tensor, times_T: Tensor, counts_RT: Tensor, at
 
 
 def _pair_slopes(values_T: Tensor, times_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the slope of every pair of points, (P,) float64, and the indices of both."""
+    """Return the slope of every pair of points, (P,) float64, and the indices of both; NaN values make no pair."""
     if len(values_T) > MAX_POINTS:
         raise ValueError(f"{len(values_T)} points make too many pairs; average them down to {MAX_POINTS} or fewer")
     first, second = torch.triu_indices(len(values_T), len(values_T), offset=1, device=values_T.device)
     run = (times_T[second] - times_T[first]).double()
     if not (run != 0).all():
         raise ValueError("two values share one time; give each its own time")
-    return (values_T[second] - values_T[first]).double() / run, first, second
+    slopes = (values_T[second] - values_T[first]).double() / run
+    known = ~slopes.isnan()
+    return slopes[known], first[known], second[known]
 
 
 def _weighted_median(ascending_P: Tensor, weights_RP: Tensor) -> Tensor:
