@@ -37,6 +37,13 @@ def test_the_last_step_decides_a_denoiser_that_ignores_its_input():
     assert sample(lambda t: t)[0] == pytest.approx(1.5)  # at t = .25 a scale of 3 is one of 1.5
 
 
+def test_a_schedule_that_meets_no_step_is_refused():
+    """At shift 15 two steps begin at 1 and .9375."""
+    with pytest.raises(ValueError, match="guides at none of the noise levels 1, 0.938; widen it or take more steps"):
+        ClipSampler(PredictClean(), Absolute(), 2, 15.0, {"speak": 3.0}, schedule=GuidanceInterval(0.2, 0.9))
+    ClipSampler(PredictClean(), Absolute(), 2, 15.0, {"speak": 3.0}, schedule=GuidanceInterval(0.8, 1.0))
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.5, 0.5), (-0.1, 1.0), (0.0, 1.1)])
 def test_an_impossible_interval_is_refused(low, high):
     with pytest.raises(ValueError, match="choose 0 <= low < high <= 1"):

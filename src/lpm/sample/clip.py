@@ -20,7 +20,10 @@ class ClipSampler:
         shift: time shift towards noise.
         scales: guidance scale by stream (text, speak, listen, references); 1 or absent is none.
         solver: ``euler`` if None.
-        schedule: share of the guidance by noise level, such as ``GuidanceInterval(0.2, 0.9)``; everywhere if None.
+        schedule: share of the guidance by noise level, such as ``GuidanceInterval(0.8, 1.0)``; everywhere if None.
+
+    Raises:
+        ValueError: a schedule that switches guidance off at every noise level of the steps.
     """
 
     def __init__(
@@ -37,6 +40,9 @@ class ClipSampler:
         self.times = noise_levels(steps, shift)
         self.scales = scales or {}
         self.solver, self.schedule = solver or euler, schedule
+        if schedule is not None and not any(map(schedule, self.times[:-1])):
+            levels = ", ".join(f"{t:.3g}" for t in self.times[:-1])
+            raise ValueError(f"the schedule guides at none of the noise levels {levels}; widen it or take more steps")
 
     @torch.no_grad()
     def sample(

@@ -134,7 +134,7 @@ class PerformanceModel(LightningModule):
             scales: guidance per stream, see ``lpm.sample.guide``, in place of the model's own; 1 is none.
             generator: of the noise.
             overlap: latent frames at the end of a chunk that the next one makes once more and fades into.
-            schedule: where on the noise path guidance is on, such as ``GuidanceInterval(0.2, 0.9)``.
+            schedule: where on the noise path guidance is on, such as ``GuidanceInterval(0.8, 1.0)``.
 
         Returns:
             Video (B, frames, 3, H, W) in [-1, 1], frame 0 as the codec shows it.
