@@ -12,8 +12,10 @@ network of fresh weights in the true format.
 For every token of the windows, against the same token of the whole clip: ``cosine``, ``error`` (relative L2) and
 ``unexplained`` (squared error over the clip's variance over time). Means over tokens of a file; value and 95 % interval
 over files (bootstrap). ``all``: every token. ``start``: the first windows, which lack history. ``new 0.0-0.1 s`` and so
-on: by place in the new second of windows with full history. ``unrelated``: the scale of a loss of everything, tokens of
-the whole clip against those one second earlier.
+on: by place in the new second of windows with full history. ``in place``: such windows at their place in the clip, with
+silence around, for encoders with positions of their own (Whisper): lost is what they do not hear, and nothing for
+beginning elsewhere. ``unrelated``: the scale of a loss of everything, tokens of the whole clip against those one second
+earlier.
 """
 
 import argparse
@@ -58,7 +60,7 @@ def encoders(spec: str, weights: str, seed: int) -> Iterator[tuple[str, nn.Modul
             yield f"{name}, random weights", untrained_audio(folder, network, seed=seed)
     else:
         where = {} if weights == "random" else {"folder" if name.endswith(".log_mel") else "weights": weights}
-        yield name, build({"class_path": name, "init_args": {**arguments, **where}})
+        yield f"{name}, {Path(weights).name}", build({"class_path": name, "init_args": {**arguments, **where}})
 
 
 def whole_clip(encoder: nn.Module) -> Encode:
@@ -79,7 +81,7 @@ def places(count: int, windows: Windows) -> dict[str, Tensor]:
     return masks
 
 
-def gaps(encode: Encode, windows: Windows, samples_S: Tensor) -> dict[str, dict[str, float]]:
+def gaps(encode: Encode, windows: Windows, samples_S: Tensor, positional: bool = False) -> dict[str, dict[str, float]]:
     """Return each metric at each place for one file; NaN where the file has no such token."""
     whole, found = encode(samples_S[None]), windows.encode(encode, samples_S[None])
     second = round(windows.rate)
@@ -88,7 +90,24 @@ def gaps(encode: Encode, windows: Windows, samples_S: Tensor) -> dict[str, dict[
     values = {name: metric(found, whole)[0] for name, metric in METRICS.items()}
     for place, mask in places(whole.shape[1], windows).items():
         rows[place] = {name: float(tokens[mask].mean()) for name, tokens in values.items()}
+    if positional:
+        placed, first = in_place(encode, windows, samples_S), round(windows.history * windows.rate)
+        same = whole[:, first : first + placed.shape[1]]
+        rows["in place"] = {name: float(metric(placed, same).mean()) for name, metric in METRICS.items()}
     return rows
+
+
+def in_place(encode: Encode, windows: Windows, samples_S: Tensor) -> Tensor:
+    """Return the tokens of whole new seconds with full history, each window heard at its place in the clip."""
+    tokens = [samples_S.new_zeros(1, 0, windows.width)]
+    count, second = round(windows.fresh * windows.rate), round(windows.fresh * SAMPLE_RATE)
+    history = round(windows.history * SAMPLE_RATE)
+    for begin in range(history, len(samples_S) - second + 1, second):
+        alone = torch.zeros_like(samples_S)
+        alone[begin - history : begin + second] = samples_S[begin - history : begin + second]
+        first = round(begin / SAMPLE_RATE * windows.rate)
+        tokens.append(encode(alone[None])[:, first : first + count])
+    return torch.cat(tokens, dim=1)
 
 
 def summary(files: list[dict[str, dict[str, float]]], seed: int) -> dict[str, dict[str, dict[str, float]]]:
@@ -109,7 +128,7 @@ def measure(name: str, encoder: nn.Module, sounds: dict[str, Tensor], args: argp
     start, rows = time.perf_counter(), []
     for file, samples in sounds.items():
         print(f"{name}: {file}", file=sys.stderr)
-        rows.append(gaps(whole_clip(encoder), windows, samples))
+        rows.append(gaps(whole_clip(encoder), windows, samples, getattr(encoder, "is_whisper", False)))
     numbers = {"rate": encoder.rate, "width": encoder.width, "took_s": time.perf_counter() - start}
     return {**numbers, "parameters": sum(p.numel() for p in encoder.parameters()), "places": summary(rows, args.seed)}
 

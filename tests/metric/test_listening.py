@@ -85,6 +85,13 @@ def test_contingency_z_sees_reactions_and_not_their_shuffle():
     assert frozen.value == pytest.approx(0)
 
 
+def test_the_interval_lies_around_its_value():
+    for first in (0, 12, 24):
+        found = score([conversation(seed) for seed in range(first, first + 12)])
+        low, high = float(found.value - found.low), float(found.high - found.value)
+        assert low > 0 and high > 0 and max(low, high) < 2 * min(low, high)
+
+
 def test_contingency_z_is_seeded_and_works_on_short_clips():
     clips = [(cues[:96], response[:96]) for cues, response in (conversation(seed) for seed in range(6))]
     metrics = [ContingencyZ(FPS, seed=3), ContingencyZ(FPS, seed=3)]

@@ -166,7 +166,10 @@ class ContingencyZ(Metric):
         self.clusters.append(torch.tensor([identity_code(identity)]))
 
     def compute(self) -> Estimate:
-        """Return z over the set; its interval resamples clips with their own chance values."""
+        """Return z over the set; its interval resamples how far clips are beyond chance, in the set's own deviations.
+
+        Chance itself is not resampled: a set that holds a clip twice has a wider chance than one of as many clips.
+        """
         if not len(self.lengths):
             raise ValueError("ContingencyZ has seen no clip; call update first")
         lengths = dim_zero_cat(self.lengths).tolist()
@@ -180,9 +183,10 @@ class ContingencyZ(Metric):
         scores = self._scores([cues[i] for i in kept], [reactions[i] for i in kept], [listening[i] for i in kept])
         units = resampling_units(dim_zero_cat(self.clusters).cpu()[kept])
         counts = resample_counts(int(units.max()) + 1, self.resamples, self.seed)[:, units]
-        spread = _z(counts @ scores / counts.sum(1, keepdim=True))
-        value = _z(scores.mean(0, keepdim=True))[0]
-        return Estimate(value, spread.quantile(0.025), spread.quantile(0.975), torch.tensor(len(kept)), skipped)
+        deviation = scores[:, 1:].mean(0).std() + 1e-6  # a still listener is at 0, not at 0 / 0
+        beyond = (scores[:, 0] - scores[:, 1:].mean(1)) / deviation
+        spread = counts @ beyond / counts.sum(1)
+        return Estimate(beyond.mean(), spread.quantile(0.025), spread.quantile(0.975), torch.tensor(len(kept)), skipped)
 
     def _scores(self, cues: list[Tensor], reactions: list[Tensor], listening: list[Tensor]) -> Tensor:
         """Contingency of every clip with its own cues (column 0) and with chance cues, (clips, 1 + permutations)."""
@@ -192,9 +196,3 @@ class ContingencyZ(Metric):
             chance = chance_tracks(cues, clip, self.fps, self.permutations, generator)
             rows.append(contingency(torch.cat([own[None], chance]), reactions[clip], listening[clip], self.fps))
         return torch.stack(rows)
-
-
-def _z(means_BP: Tensor) -> Tensor:
-    """z of column 0 against the others; the small term keeps a still listener at 0 instead of 0 / 0."""
-    own, chance = means_BP[:, 0], means_BP[:, 1:]
-    return (own - chance.mean(1)) / (chance.std(1) + 1e-6)
