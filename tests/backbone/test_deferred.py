@@ -36,6 +36,17 @@ def test_weights_of_a_folder_arrive_and_audio_is_mute(folder, recompute):
     assert late["blocks.1.cross.audio.key_value.weight"][: SIZE["width"]].any()
 
 
+@pytest.mark.parametrize("recompute", [0, 1])
+def test_a_frozen_voice_is_frozen_when_it_is_built(folder, recompute):
+    late, whole = DeferredDiT(hearing, folder, recompute), pretrained_dit(folder)
+    late.freeze_voices_(["listen"])
+    whole.freeze_voices_(["listen"])
+    built = late.build()
+    learns = [parameter.requires_grad for parameter in built.parameters()]
+    assert learns == [parameter.requires_grad for parameter in whole.parameters()]
+    assert not all(learns) and any(parameter.requires_grad for parameter in built.speak.parameters())
+
+
 @pytest.mark.parametrize("size", [puppet_small, hearing])
 def test_fresh_values_are_those_of_the_constructor(size):
     late, whole = DeferredDiT(size).build(), size()

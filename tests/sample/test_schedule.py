@@ -39,7 +39,7 @@ def test_the_last_step_decides_a_denoiser_that_ignores_its_input():
 
 def test_a_schedule_that_meets_no_step_is_refused():
     """At shift 15 two steps begin at 1 and .9375."""
-    with pytest.raises(ValueError, match="guides at none of the noise levels 1, 0.938; widen it or take more steps"):
+    with pytest.raises(ValueError, match=r"guides at none of the noise levels 1, 0\.938; widen it or take more"):
         ClipSampler(PredictClean(), Absolute(), 2, 15.0, {"speak": 3.0}, schedule=GuidanceInterval(0.2, 0.9))
     ClipSampler(PredictClean(), Absolute(), 2, 15.0, {"speak": 3.0}, schedule=GuidanceInterval(0.8, 1.0))
 

@@ -1,12 +1,13 @@
 """A network that is described now and built later, block by block, so that no process ever holds the whole of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from lpm.backbone.block import MultiModalAttention
+from lpm.backbone.context import Voice
 from lpm.backbone.dit import DiT
 from lpm.backbone.pretrained import WeightFolder
 from lpm.backbone.recompute import RECOMPUTED, recomputed
@@ -30,11 +31,17 @@ class DeferredDiT(nn.Module):
     def __init__(self, network: Callable[[], DiT], weights: str | None = None, recompute: int = 0) -> None:
         super().__init__()
         self.network, self.weights, self.recompute = network, weights, recompute
+        self.frozen: tuple[Voice, ...] = ()
+
+    def freeze_voices_(self, voices: Sequence[Voice]) -> None:
+        """Do not train what reads these voices in the network that will be built."""
+        self.frozen = tuple(voices)
 
     def on_meta(self) -> DiT:
         """Return the network without storage."""
         with torch.device("meta"):
             network = self.network()
+        network.freeze_voices_(self.frozen)
         return recomputed(network, self.recompute) if self.recompute else network
 
     def build(self, prepare: Callable[[DiT], Any] | None = None, finish: Finish | None = None) -> DiT:

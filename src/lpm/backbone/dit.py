@@ -132,6 +132,12 @@ class DiT(nn.Module):
             path += [reader for name, reader in zip(names, self.readers(block), strict=True) if name == voice]
         return path
 
+    def freeze_voices_(self, voices: Sequence[Voice]) -> None:
+        """Do not train what reads these voices: a mute voice stays mute (LPM 1.0, first stage of the curriculum)."""
+        for voice in voices:
+            for part in self.audio_path(voice):
+                part.requires_grad_(False)
+
     def zero_audio_(self) -> "DiT":
         """Mute both audio paths by zero value projections, the start of the paper's first training stage."""
         for block in range(len(self.blocks)):

@@ -129,14 +129,9 @@ def puppet_small(channels: int = 32, audio_width: int = 32, text_width: int = 32
     return puppet(channels, 32, 2, 2, audio_width, text_width, anchor)
 
 
-def muted(network: DiT, frozen: Sequence[Voice] = ()) -> DiT:
+def muted(network: DiT) -> DiT:
     """Return the network as one that has heard nothing yet: whatever the audio, it equals the text-to-video model.
 
-    The value projections of both voices are zero until training moves them; the paths of ``frozen`` voices are not
-    trained and stay mute (LPM 1.0, first stage of the curriculum).
+    The value projections of both voices are zero until training moves them (LPM 1.0, first stage of the curriculum).
     """
-    network.zero_audio_()
-    for voice in frozen:
-        for part in network.audio_path(voice):
-            part.requires_grad_(False)
-    return network
+    return network.zero_audio_()

@@ -1,6 +1,6 @@
 """Training of the Base model: flow matching on clips of conversation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,8 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
+from lpm.backbone import DeferredDiT, DiT
+from lpm.backbone.context import Voice
 from lpm.backbone.timing import latent_states
 from lpm.condition import ConditionDropout
 from lpm.objective import FlowMatching
@@ -42,6 +44,11 @@ class BaseTraining(LightningModule):
         optimizer: makes the optimizer of parameter groups, such as ``lpm.train.MuonAdamW``; AdamW if None.
         start: weights that this training begins with, as a checkpoint, weights folder, repository of the Hub or builder
             (``lpm.sample.base_puppet``); None begins afresh.
+        frozen: voices whose audio paths are not trained: a mute one stays mute, as the partner's in the first stage of
+            the curriculum.
+
+    Raises:
+        ValueError: voices to freeze in a backbone that is no ``DiT`` or ``DeferredDiT``.
     """
 
     def __init__(
@@ -54,9 +61,14 @@ class BaseTraining(LightningModule):
         warmup: int = 100,
         optimizer: OptimizerCallable | None = None,
         start: str | None = None,
+        frozen: Sequence[Voice] = (),
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
+        if frozen and not isinstance(model.backbone, DiT | DeferredDiT):
+            raise ValueError(f"{type(model.backbone).__name__} has no voices to freeze; leave frozen empty")
+        if frozen:
+            model.backbone.freeze_voices_(frozen)
         self.dropout = dropout or ConditionDropout()
         self.learning_rate, self.audio_rate = learning_rate, audio_rate
         self.warmup, self.optimizer = warmup, optimizer or adamw
