@@ -1,8 +1,9 @@
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from lpm.backbone import CausalDiT, block_mask, puppet_small
 from lpm.nn import EightBit, KVCache
@@ -26,6 +27,43 @@ def test_a_stream_equals_the_whole_clip(chunk, size, sink, window):
     latents, t, conditions = clip(1 + chunk * chunks, size=size)
     streamed = stream(model, latents, t, conditions, begin(model, latents, conditions))
     torch.testing.assert_close(streamed, model(latents, t, conditions, FPS)[:, 1:], **EXACT)
+
+
+@contextmanager
+def layers(model):
+    """Collect what every block makes: tokens, and keys and values along the tokens."""
+    made = []
+
+    def keep(block, args, output):
+        x_BLD, (key_BHLK, value_BHLK) = output
+        made.append([x_BLD, key_BHLK.transpose(1, 2), value_BHLK.transpose(1, 2)])
+
+    hooks = [block.register_forward_hook(keep) for block in model.blocks]
+    yield made
+    for hook in hooks:
+        hook.remove()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "chunk, size, references, tokens",
+    [(5, (4, 4), 2, 23 * 4), (6, (4, 6), 2, 27 * 6), (7, (2, 6), 2, 31 * 3), (7, (4, 8), 3, 2 * 128)],
+)
+def test_every_layer_of_a_stream_equals_that_of_the_whole_clip(chunk, size, references, tokens):
+    model, chunks = causal(chunk, sink=1, window=1), 4
+    latents, t, conditions = clip(1 + chunk * chunks, size=size, references=references)
+    with layers(model) as whole:
+        expected = model(latents, t, conditions, FPS)
+    assert {x.shape[1] for layer in whole for x in layer} == {tokens}
+    cache, frame = begin(model, latents, conditions), tokens // (1 + chunk * chunks + references)
+    for index in range(chunks):
+        part, heard = slice(1 + chunk * index, 1 + chunk * (index + 1)), at(conditions, index, chunk)
+        with layers(model) as read:
+            made = model(latents[:, part], t[:, part], heard, cache=cache)
+        model.extend(latents[:, part], t[:, part], heard, cache)
+        place = slice(part.start * frame, part.stop * frame)
+        torch.testing.assert_close(read, [[x[:, place] for x in layer] for layer in whole], **EXACT)
+        torch.testing.assert_close(made, expected[:, part], **EXACT)
 
 
 @torch.no_grad()
@@ -258,34 +296,26 @@ def test_one_chunk_through_one_block_equals_the_dit(anchor):
     torch.testing.assert_close(made[:, 1:], network(latents, t, conditions, FPS)[:, 1:], **EXACT)
 
 
-class Ops(TorchDispatchMode):
-    """Collects the names of the operations that run."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.add(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
-
-
-HOST = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "_to_cpu"}
-
-
 @torch.no_grad()
+@pytest.mark.parametrize("turn_once", [False, True])
 @pytest.mark.parametrize("stored", [None, EightBit])
-def test_nothing_in_the_loop_waits_for_the_host(stored):
-    model = causal()
-    latents, t, conditions = clip(15)
-    cache = begin(model, latents, conditions, stored=stored)
-    with Ops() as ops:
-        stream(model, latents, t, conditions, cache)
-    assert "index_put_" in ops.names
-    assert not ops.names & HOST
-    with Ops() as ops:  # and this would be seen
+def test_nothing_in_the_loop_waits_for_the_host(stored, turn_once):
+    """On the meta device, whose tensors hold no numbers, all that would read one raises."""
+    model, (latents, t, conditions) = causal(depth=1), clip(9)
+    cache = begin(model, latents, conditions, stored=stored, turn_once=turn_once)
+    cache, model = KVCache.restore(on_meta(cache.state_dict())), model.to("meta")
+    latents, t, conditions, first = on_meta([latents, t, conditions, torch.zeros(1, dtype=torch.int64)])
+    stream(model, latents, t, conditions, cache)
+    assert cache.least == 3, "the window is full"
+    cache.put(first, cache.take(first))
+    stream(model, latents[:, :3], t[:, :3], conditions, cache)
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         cache.count_B[0].item()
-    assert ops.names & HOST
+
+
+def on_meta(parts):
+    """The same tensors without their numbers, in whatever holds them."""
+    return move_data_to_device(parts, torch.device("meta"))
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lpm.distill import Chance, CodecDistance, Judged, OffPolicy, OnPolicy, Refine, last_window, on_policy
-from lpm.sample import FewSteps, backbone_steps, refiner_steps, roll_out
+from lpm.sample import FewSteps, backbone_steps, online_levels, refiner_steps, roll_out
 from lpm.types import AudioFeatures, Conditions
 from tiny_streams import FPS, STRIDE, at
 from tiny_students import hidden_somewhere, tiny_student, without_gradient
@@ -147,7 +147,7 @@ def test_unusable_settings_are_named():
 
 def test_the_papers_steps():
     backbone, refiner = backbone_steps(3.0, history=0.1), refiner_steps(3.0)
-    assert (len(backbone.levels), len(refiner.levels)) == (2, 1)
-    assert backbone.levels[0] == 1 and backbone.levels[1] > refiner.levels[0] > 0
+    assert len(refiner.levels) == 1
+    assert (*backbone.levels, *refiner.levels) == online_levels(3.0) == pytest.approx((1.0, 6 / 7, 3 / 5))
     assert (backbone.history, refiner.history) == (0.1, 0.0)
     assert STRIDE == 4

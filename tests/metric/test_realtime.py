@@ -130,6 +130,7 @@ def test_the_summary_of_a_log_and_of_a_file_agree(tmp_path):
     found = summarise(events)
     assert json.dumps(found, allow_nan=False) == json.dumps(summarise(read_events(tmp_path / "log.jsonl")))
     assert (found["chunks"], found["frames"]) == (3, 6)
+    assert (found["first_frame"], found["start_to_first_frame"]) == pytest.approx((0.25, 1.25))
     assert found["latency_p50"] == pytest.approx(0.25)
     assert found["latency_p99"] == pytest.approx(0.348)
     assert found["smallest_buffer"] == pytest.approx(0.1)

@@ -1,5 +1,7 @@
 """Weights that ship with the package: where they are looked for, and which ones stream."""
 
+from importlib.resources import files
+
 import pytest
 import torch
 
@@ -82,6 +84,15 @@ def test_a_stream_runs_what_ships_unless_it_is_told(package, monkeypatch):
     assert StreamSampler(refiner=model.backbone).refiner is model.backbone
 
 
-def test_the_weights_that_stream_are_in_the_package():
+def test_the_pair_that_streams_is_in_the_package():
     model, refiner = stream_puppet()
-    assert refiner is None or isinstance(model.backbone, CausalDiT)
+    assert isinstance(model.backbone, CausalDiT) and isinstance(refiner, CausalDiT)
+    assert not equal(model.backbone, refiner)
+    assert (refiner.chunk, refiner.sink, refiner.window) == (6, 3, 2)
+
+
+@pytest.mark.parametrize("name", ["online", "refiner"])
+def test_shipped_weights_are_small_and_have_a_card(name):
+    folder = files("lpm.sample") / "weights" / name
+    assert (folder / "model.safetensors").stat().st_size <= 16e6
+    assert (folder / "README.md").read_text().startswith("---\nlibrary_name: lpm\n")

@@ -151,6 +151,33 @@ def test_the_log_is_complete_and_can_be_measured(streamer, voices):
     assert summary["latency_p99"] == 0, "computing takes no time on this clock"
 
 
+@pytest.mark.parametrize("staggered", [False, True])
+def test_the_log_counts_all_that_is_computed_and_no_waiting(model, voices, staggered, monkeypatch):
+    show = Show(opening(), *map(Samples, voices), realtime=True, clock=Clock())
+    show.cues = CueList([Cue(0.0, text="merry")])
+    streamer, events = sampler(model, staggered=staggered), logged(show)
+    for name, seconds in {"open": 7, "begin": 0.1, "make": 0.02, "steer": 0.003}.items():
+        takes(streamer, name, seconds, show.clock, monkeypatch)
+    played(streamer, show)
+    busy = [e["busy_ns"] / 1e9 for e in events() if e["event"] == "chunk_done"]
+    expected = [0.123] + [0.12] * (len(busy) - 1)
+    assert staggered or busy == pytest.approx(expected)
+    assert sum(busy) == pytest.approx(sum(expected))
+    summary, first_chunk = summarise(events()), 9 / FPS + 0.15
+    assert summary["start_to_first_frame"] - summary["first_frame"] == pytest.approx(7 + first_chunk, abs=0.02)
+
+
+def takes(streamer, name, seconds, clock, monkeypatch):
+    """Let a step of the sampler take time."""
+    step = getattr(streamer, name)
+
+    def slow(*args):
+        clock.time += round(seconds * 1e9)
+        return step(*args)
+
+    monkeypatch.setattr(streamer, name, slow)
+
+
 @pytest.mark.parametrize("at, chunk", [(0.0, 0), (0.1, 1), (1.0, 3), (1.01, 4)])
 def test_a_cue_takes_effect_with_the_first_chunk_that_begins_after_it(streamer, voices, at, chunk):
     plain, _ = played(streamer, Show(opening(), *map(Samples, voices)))
@@ -158,7 +185,7 @@ def test_a_cue_takes_effect_with_the_first_chunk_that_begins_after_it(streamer, 
     changed, _ = played(streamer, show)
     first = (plain != changed).any(axis=(1, 2, 3)).nonzero()[0][0]
     assert first == (1 + 8 * chunk if chunk else 1)
-    assert [(e["kind"], e["chunk"]) for e in events() if e["event"] == "ctrl"] == [("text", chunk)]
+    assert [(e["type"], e["chunk"]) for e in events() if e["event"] == "ctrl"] == [("text", chunk)]
 
 
 def test_an_interruption_silences_the_voice_and_the_show_goes_on(streamer, voices):

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from lpm.backbone import CausalDiT
+from lpm.condition import Windows
+from lpm.nn import EightBit
 from lpm.sample import FewSteps, backbone_steps
-from lpm.stream import Guided, save_session, usual_steps
+from lpm.stream import Guided, StreamSampler, save_session, usual_steps
 from tiny_streaming import CHUNK, REFINE, offline, opening, performer, refiner, sampler, stream
 
 EXACT = {"rtol": 0, "atol": 1e-9}
@@ -84,6 +87,58 @@ def test_a_saved_stream_goes_on_as_if_nothing_had_happened(model, voices, tmp_pa
     rest = stream(streamer, restored, [samples[half:] for samples in voices])
     assert torch.equal(torch.cat([first, rest]), expected)
     torch.testing.assert_close(restored.visual.references.latents_BRCYX, session.visual.references.latents_BRCYX)
+
+
+class Windowed(nn.Module):
+    """Stands in for pretrained encoders: every token depends on all of its window, 2 s of history and 1 s."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate, self.width, self.windows = rate, 8, Windows(rate, 8)
+        self.weight = nn.Parameter(torch.randn(self.windows.stride, 8, dtype=torch.float64))
+
+    def encode(self, samples_BS):
+        tokens_BAD = samples_BS.unfold(1, self.windows.stride, self.windows.stride) @ self.weight
+        return tokens_BAD - tokens_BAD.mean(dim=1, keepdim=True)
+
+    def forward(self, samples_BS):
+        return self.windows.encode(self.encode, samples_BS)
+
+    def init_state(self, batch):
+        return self.windows.init_state(self.weight, batch)
+
+    def step(self, samples_BS, state):
+        return self.windows.step(self.encode, samples_BS, state)
+
+
+@pytest.fixture
+def windowed():
+    model = performer()
+    torch.manual_seed(0)
+    model.speak, model.listen = Windowed(50.0), Windowed(12.5)
+    return sampler(model)
+
+
+@pytest.mark.parametrize("cuts", [[], range(160, 50_000, 7_770)])
+def test_a_stream_heard_in_windows_equals_the_offline_roll_out_heard_in_the_same(windowed, voices, cuts):
+    made = stream(windowed, windowed.open(opening()), voices, cuts)
+    chunks = (len(made) - 1) // (4 * CHUNK)
+    assert chunks == 6, "5 windows, 2.6 s of them before the first frame"
+    torch.testing.assert_close(made, offline(windowed, opening(), voices, chunks), **EXACT)
+    for encoder in (windowed.model.speak, windowed.model.listen):
+        encoder.forward = encoder.encode
+    assert (made - offline(windowed, opening(), voices, chunks)).abs().max() > 1e-3, "the windows do something"
+
+
+@pytest.mark.parametrize("half", [0, 20_000, 21_700])
+def test_a_saved_stream_goes_on_inside_a_window(windowed, voices, tmp_path, half):
+    expected, session = stream(windowed, windowed.open(opening()), voices), windowed.open(opening())
+    first = stream(windowed, session, [samples[:half] for samples in voices])
+    assert (session.speak.state.waiting > 0) == (half > 0)
+    torch.save(save_session(session), tmp_path / "stream.pt")
+    restored = windowed.restore(torch.load(tmp_path / "stream.pt", weights_only=True))
+    rest = stream(windowed, restored, [samples[half:] for samples in voices])
+    assert torch.equal(torch.cat([first, rest]), expected)
 
 
 def test_a_stream_with_chunks_on_their_way_is_not_saved(model, voices):
@@ -198,9 +253,19 @@ def test_a_student_streams_as_it_was_distilled(model):
     student = performer()
     student.backbone = CausalDiT(student.backbone, 3, 2, 1)
     assert vars(usual_steps(student)) == vars(backbone_steps(student.shift))
-    streamer = sampler(student, steps=None, chunk=6)
+    streamer = StreamSampler(student)
     assert (streamer.backbone.chunk, streamer.backbone.sink, streamer.chunks(24.0).frames) == (3, 2, 12)
     assert vars(streamer.pipeline.stages[0].steps) == vars(backbone_steps(student.shift))
+
+
+@pytest.mark.parametrize("name, own", [("chunk", 3), ("sink", 2), ("window", 1)])
+def test_a_student_does_not_stream_otherwise_than_it_was_distilled(model, name, own):
+    student = performer()
+    student.backbone = CausalDiT(student.backbone, 3, 2, 1)
+    assert StreamSampler(student, **{name: own}).backbone is student.backbone
+    with pytest.raises(ValueError, match=f"{name} of 5, but the network was distilled with {own}; leave {name} out"):
+        StreamSampler(student, **{name: 5})
+    assert getattr(StreamSampler(model, **{name: 5}).backbone, name) == 5
 
 
 def tensors(session):
@@ -214,6 +279,17 @@ def tensors(session):
         return sum(count(part) for part in parts)
 
     return count(state)
+
+
+@pytest.mark.parametrize("stored", [None, EightBit])
+def test_keys_and_values_take_what_was_predicted(model, voices, stored):
+    streamer, begin = sampler(model, refiner=refiner(), refine=REFINE, stored=stored), opening(side=32)
+    session = streamer.open(begin)
+    stream(streamer, session, voices)
+    caches = session.visual.cache, session.visual.refiner_cache
+    kept = [x for cache in caches for part in (*cache.still, *(layer.tensors for layer in cache.layers)) for x in part]
+    assert sum(x.nbytes for x in kept) == streamer.cache_bytes(begin)
+    assert session.cache_bytes == sum(cache.bytes for cache in caches) > streamer.cache_bytes(begin)
 
 
 def test_memory_stays_the_same(model):

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import threading
+from pathlib import Path
 
 import av
 import numpy as np
@@ -10,13 +12,15 @@ import pytest
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from lpm.cli import main
+from lpm.backbone import CausalDiT
+from lpm.cli import lightning_main, main
 from lpm.data import read_audio, read_video, to_int16, wav_bytes
 from lpm.metric import read_events, summarise
 from lpm.sample import FewSteps
 from lpm.stream import StreamSampler
 from lpm.train import StreamRequest, StreamRequests, WriteStreams
 
+RECIPE = Path(__file__).parents[2] / "recipes/stream.yaml"
 VOICE = np.sin(np.arange(24_000) / 20).astype(np.float32) / 2
 
 
@@ -34,13 +38,20 @@ def run(*words):
     return main(["stream", "face.png", "--size=32", "--steps=1", "--chunk=2", *words])
 
 
+def told(pattern, capsys):
+    """The numbers that a command prints."""
+    return [float(number) for number in re.search(pattern, capsys.readouterr().err).groups()]
+
+
 def made(folder):
     return sorted({path.name for path in folder.iterdir()} - {"face.png", "voice.wav"})
 
 
 def test_a_voice_becomes_an_mp4_of_its_length_with_its_sound(folder, capsys):
     assert run("out.mp4", "--speak=voice.wav", "--log=log.jsonl") == 0
-    assert "36 frames, 1.50 s" in capsys.readouterr().err
+    frames, seconds, real, predicted = told(r"(\d+) frames, (\S+) s; caches of (\S+) MB, (\S+) MB predicted", capsys)
+    assert (frames, seconds) == (36, 1.5)
+    assert 0 < predicted < real < 1.5 * predicted
     assert len(read_video(folder / "out.mp4")[0]) == 36
     sound = read_audio(folder / "out.mp4")[2_000:20_000]
     assert np.corrcoef(sound, VOICE[2_000:20_000])[0, 1] > 0.99
@@ -109,7 +120,7 @@ def test_in_real_time_the_clock_decides(folder):
 def test_a_cue_is_followed(folder):
     (folder / "cues.jsonl").write_text('{"at": 0.5, "text": "merry"}\n{"at": 0.9, "stop": true}\n')
     assert run("out.rgb", "--speak=voice.wav", "--control=cues.jsonl", "--log=log.jsonl") == 0
-    kinds = [(e["kind"], e["chunk"]) for e in read_events(folder / "log.jsonl") if e["event"] == "ctrl"]
+    kinds = [(e["type"], e["chunk"]) for e in read_events(folder / "log.jsonl") if e["event"] == "ctrl"]
     assert kinds == [("text", 2), ("stop", 3)]
     assert len((folder / "out.rgb").read_bytes()) == 25 * 32 * 32 * 3
 
@@ -138,6 +149,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(folder, capsys, words, message
     assert run(*words) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]
+    assert made(folder) == []
+
+
+def test_distilled_weights_keep_their_chunk(folder, capsys, model):
+    model.backbone = CausalDiT(model.backbone, chunk=3)
+    assert run("out.mp4", "--seconds=1") == 2
+    assert "chunk of 2, but the network was distilled with 3; leave chunk out" in capsys.readouterr().err
     assert made(folder) == []
 
 
@@ -189,6 +207,17 @@ def test_the_recipe_s_parts_write_all_requests(folder, model):
     trainer.predict(streamer, datamodule=StreamRequests(requests, size=32), return_predictions=False)
     assert [len(read_video(folder / f"{i}.mp4")[0]) for i in range(2)] == [24, 24]
     assert json.loads((folder / "0.jsonl").read_text().splitlines()[-1])["event"] == "close"
+
+
+def test_the_recipe_performs_as_the_command_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 30), (200, 150, 120)).save("portrait.png")
+    Path("voice.wav").write_bytes(wav_bytes(VOICE[:3_200]))
+    assert lightning_main(["predict", "--config", str(RECIPE), "--trainer.accelerator=cpu", "--data.size=32"]) == 0
+    words = ["stream", "portrait.png", "same.mp4", "--speak", "voice.wav", "--size", "32"]
+    assert main([*words, "--text", "A calm character speaks English."]) == 0
+    assert len(read_video(Path("hello.mp4"))[0]) == 5
+    assert Path("hello.mp4").read_bytes() == Path("same.mp4").read_bytes()
 
 
 def test_a_bad_request_stops_all_before_the_first_video(folder, model):

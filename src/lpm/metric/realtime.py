@@ -198,6 +198,7 @@ def summarise(events: Sequence[Event], warm_up: float = 60.0) -> dict[str, Any]:
     rss = torch.tensor([event["rss"] for event in memory], dtype=torch.float64) / MB
     return {
         "first_frame": first_frame_time(events),
+        "start_to_first_frame": float(times[0] - times_of(only(events, "open"))[0]),
         "chunks": len(latency),
         "frames": len(frames),
         "latency_p50": float(latency.quantile(0.5)),

@@ -33,11 +33,11 @@ class EventLog:
 
     A line holds ``event``, ``t`` in nanoseconds of the clock, and the event's facts (LPM-Bench, real-time metrics):
 
-    * ``open`` fps, sample_rate; ``close``
+    * ``open`` fps, sample_rate: a stream begins, nothing is encoded yet; ``close``
     * ``audio_in`` stream, seq, pts (its first sample, counted from video frame 0), n (samples)
-    * ``ctrl`` kind, chunk (the first that it steers)
+    * ``ctrl`` type, chunk (the first that it steers)
     * ``chunk_start`` k, audio_to (samples that the chunk depends on)
-    * ``chunk_done`` k, n_frames, pts0 (its first frame), busy_ns (computing)
+    * ``chunk_done`` k, n_frames, pts0 (its first frame), busy_ns (computing, all told)
     * ``frame_out`` pts; ``audio_out`` pts, n
     * ``mem`` rss and gpu, in bytes
     """

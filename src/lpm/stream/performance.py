@@ -1,6 +1,7 @@
 """Performing a show: voices in, chunk by chunk, clips out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil
 from typing import Protocol
 
@@ -43,16 +44,20 @@ def perform(sampler: Sampler, show: Show) -> Iterator[Clip]:
 
 
 class Performance:
-    """The steps of a show."""
+    """The steps of a show.
+
+    ``busy_ns`` of a chunk counts all that is computed for it: prompts, voices, network and codec, no waiting. What
+    the opening takes lies between the events ``open`` and ``audio_in``.
+    """
 
     def __init__(self, sampler: Sampler, show: Show) -> None:
-        self.sampler, self.show = sampler, show
+        self.sampler, self.show, self.busy = sampler, show, 0
+        show.log.add("open", {"fps": show.opening.fps, "sample_rate": SAMPLE_RATE})
         self.session = sampler.open(show.opening)
         self.fps, self.chunks = show.opening.fps, sampler.chunks(show.opening.fps)
         ears = (self.session.speak, self.session.listen)
         self.voices = [Voice(*parts) for parts in zip(("speak", "listen"), (show.speak, show.listen), ears)]
         self.began, self.stopped = show.clock.now(), False
-        show.log.add("open", {"fps": self.fps, "sample_rate": SAMPLE_RATE})
 
     def next_work(self) -> Work | None:
         """Let the voices come in until the next chunk can begin, and begin it; None at the end of the show."""
@@ -62,7 +67,7 @@ class Performance:
         self._listen([needed - voice.given for voice in self.voices])
         if self.over():  # the last samples were those of the chunk before
             return None
-        while (work := self.sampler.begin(self.session)) is None:
+        while (work := self._begin()) is None:
             self._listen(self.sampler.missing(self.session))
         self.show.log.add("chunk_start", {"k": work.chunk, "audio_to": max(voice.given for voice in self.voices)})
         return work
@@ -82,11 +87,13 @@ class Performance:
             begin, last = (round(frame * SAMPLE_RATE / self.fps) for frame in (first, end))
             sound = np.sum([voice.sound(last - begin) for voice in self.voices], axis=0).clip(-1, 1)
             facts = {"k": piece.chunk, "n_frames": end - first, "pts0": first}
-            self.show.log.add("chunk_done", facts | {"busy_ns": self.show.clock.now() - start})
+            self.show.log.add("chunk_done", facts | {"busy_ns": self.busy + self.show.clock.now() - start})
             self.show.log.add("mem", memory())
+            self.busy, self.show.cache_bytes = 0, self.session.cache_bytes
             if end > first:
                 yield Clip(first, begin, pictures[: end - first], sound, self.fps)
             start = self.show.clock.now()
+        self.busy += self.show.clock.now() - start  # of chunks that are still on their way
 
     def over(self) -> bool:
         """Follow the cues that are due; tell whether the next chunk would show nothing more."""
@@ -120,13 +127,26 @@ class Performance:
                 if came:
                     self.show.log.add("audio_in", facts | {"n": came})
 
+    def _begin(self) -> Work | None:
+        """Hear the voices of the next chunk, and begin it."""
+        with self._computing():
+            return self.sampler.begin(self.session)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Count the time inside for the chunk that comes out next."""
+        start = self.show.clock.now()
+        yield
+        self.busy += self.show.clock.now() - start
+
     def _follow(self, cue: Cue) -> None:
         """Do what a cue says, from the next chunk on."""
-        self.sampler.steer(self.session, None if cue.text is None else [cue.text], cue.guidance)
+        with self._computing():
+            self.sampler.steer(self.session, None if cue.text is None else [cue.text], cue.guidance)
         if cue.interrupt:
             self.voices[0].interrupt()
         self.stopped = self.stopped or cue.stop
         said = {"text": cue.text is not None, "guidance": cue.guidance is not None}
         for kind, given in (said | {"interrupt": cue.interrupt, "stop": cue.stop}).items():
             if given:
-                self.show.log.add("ctrl", {"kind": kind, "chunk": self.session.chunk})
+                self.show.log.add("ctrl", {"type": kind, "chunk": self.session.chunk})

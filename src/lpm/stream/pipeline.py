@@ -12,10 +12,10 @@ from lpm.stream.work import Work
 class Pipeline:
     """The stages that all sessions share; the work that lies between them belongs to a session.
 
-    On one device, a chunk goes through all stages at once: that answers soonest. Where every stage has a device of its
-    own, ``staggered`` starts the generator on chunk n, the refiner on n - 1 and the decoder on n - 2 together: the
-    devices work side by side, and a chunk comes out one push later for each stage behind the first. What comes out is
-    the same.
+    A chunk goes through all stages at once: that answers soonest. With ``staggered``, a push lets the generator do
+    chunk n, the refiner n - 1 and the decoder n - 2, and a chunk comes out one push later for each stage behind the
+    first. What comes out is the same. No stage needs what another one does in the same push, so they could run side by
+    side on devices of their own; here they run one after the other, in one thread.
 
     Attributes:
         stages: in the order of the work.

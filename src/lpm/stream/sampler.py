@@ -8,9 +8,9 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from lpm.backbone import CausalDiT, DiT
+from lpm.backbone import CausalDiT, DiT, cache_bytes
 from lpm.condition import encode_references
-from lpm.nn import Stored
+from lpm.nn import EightBit, Stored
 from lpm.sample import FewSteps, PerformanceModel, backbone_steps, noise_levels, refiner_steps, stream_puppet
 from lpm.stream.chunks import Chunks
 from lpm.stream.ear import Ear, Hearing, window_of
@@ -43,12 +43,15 @@ class StreamSampler(LightningModule):
         refiner: the second network, if there is one.
         steps: how the generator makes a chunk; ``usual_steps`` if None.
         refine: how the refiner does; ``lpm.sample.refiner_steps`` if None.
-        chunk: latent frames in a chunk; a ``CausalDiT`` keeps its own, as it does ``sink`` and ``window``.
-        sink: chunks at the beginning that are never forgotten.
-        window: last chunks that are remembered.
+        chunk: latent frames in a chunk; the network's own if None, 6 for Base weights.
+        sink: chunks at the beginning that are never forgotten; the network's own if None, 3 for Base weights.
+        window: last chunks that are remembered; the network's own if None, 2 for Base weights.
         history: seconds of silence that the voices begin with; the audio windows of the network fit in.
         stored: how chunks are kept, ``lpm.nn.Exact`` if None.
         staggered: see ``Pipeline``.
+
+    Raises:
+        ValueError: another chunk, sink or window than weights were distilled with, or a network that does not stream.
     """
 
     def __init__(
@@ -57,9 +60,9 @@ class StreamSampler(LightningModule):
         refiner: CausalDiT | None = None,
         steps: FewSteps | None = None,
         refine: FewSteps | None = None,
-        chunk: int = 6,
-        sink: int = 3,
-        window: int = 2,
+        chunk: int | None = None,
+        sink: int | None = None,
+        window: int | None = None,
         history: float = 2.6,
         stored: type[Stored] | None = None,
         staggered: bool = False,
@@ -68,8 +71,11 @@ class StreamSampler(LightningModule):
         if model is None:
             model, shipped = stream_puppet()
             refiner = refiner or shipped
-        self.model, self.refiner, self.history = model, refiner, history
-        self.backbone = causal(model.backbone, chunk, sink, window)
+        self.model, self.refiner, self.history, self.stored = model, refiner, history, stored
+        given = {"chunk": chunk, "sink": sink, "window": window}
+        asked = {name: value for name, value in given.items() if value is not None}
+        self.backbone = causal(model.backbone, **asked)
+        check_asked(self.backbone, asked)
         if refiner is not None and refiner.chunk != self.backbone.chunk:
             raise ValueError(
                 f"the generator makes chunks of {self.backbone.chunk} latent frames, the refiner of {refiner.chunk}; "
@@ -165,6 +171,18 @@ class StreamSampler(LightningModule):
         """Return the time of streams at a frame rate."""
         return Chunks(self.backbone.chunk * self.model.codec.stride_t, fps, self.model.codec.stride_t)
 
+    def cache_bytes(self, opening: Opening) -> int:
+        """Return how much a stream will remember, in bytes, as ``lpm.backbone.cache_bytes`` predicts."""
+        picture, references = opening.picture_B3HW, opening.references
+        height, width = (side // self.model.codec.stride_s for side in picture.shape[-2:])
+        others = 0 if references is None else references.kind_BR.shape[1]
+        dtype, eight_bit = next(self.backbone.parameters()).dtype, self.stored is EightBit
+        return sum(
+            cache_bytes(network, height, width, others, len(picture), dtype, eight_bit)
+            for network in (self.backbone, self.refiner)
+            if network is not None
+        )
+
     def hearings(self, fps: float) -> tuple[Hearing | None, Hearing | None]:
         """Return how each voice is heard."""
 
@@ -192,13 +210,23 @@ def usual_steps(model: PerformanceModel) -> FewSteps:
     return FewSteps(tuple(noise_levels(2, model.shift)[:-1]), history=0.0)
 
 
-def causal(network: nn.Module, chunk: int, sink: int, window: int) -> CausalDiT:
-    """Return the network if it streams, else the streaming network of its weights."""
+def causal(network: nn.Module, chunk: int = 6, sink: int = 3, window: int = 2) -> CausalDiT:
+    """Return the network if it streams, as it is, else the streaming network of its weights."""
     if isinstance(network, CausalDiT):
         return network
     if not isinstance(network, DiT):
         raise ValueError(f"{type(network).__name__} does not stream; give a lpm.backbone.DiT or CausalDiT")
     return CausalDiT(network, chunk, sink, window)
+
+
+def check_asked(network: CausalDiT, asked: dict[str, int]) -> None:
+    """Raise ValueError where a chunk, sink or window that is asked for is not the network's own."""
+    for name, value in asked.items():
+        if value != (own := getattr(network, name)):
+            raise ValueError(
+                f"{name} of {value}, but the network was distilled with {own}; leave {name} out, or distil a network "
+                f"with {name}: {value}"
+            )
 
 
 def open_ear(hearing: Hearing | None, batch: int, like: Tensor) -> Ear | None:

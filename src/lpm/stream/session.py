@@ -103,6 +103,11 @@ class Session:
         """Chunks that have begun and not come out."""
         return sum(work is not None for work in self.between)
 
+    @property
+    def cache_bytes(self) -> int:
+        """How much generator and refiner remember, in bytes."""
+        return sum(cache.bytes for cache in (self.visual.cache, self.visual.refiner_cache) if cache is not None)
+
     def turn(self) -> int:
         """Begin the next chunk: changes come into force. Return its number."""
         self.steering, self.chunk = self.pending, self.chunk + 1

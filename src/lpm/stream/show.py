@@ -31,6 +31,7 @@ class Show:
         log: of what happens.
         output: where it is written, see ``open_sink``; None where its clips are taken by hand.
         log_file: where the log is written, if it is.
+        cache_bytes: how much its stream remembers; 0 before the first chunk.
     """
 
     opening: Opening
@@ -43,6 +44,7 @@ class Show:
     log: Log = field(default_factory=NoLog)
     output: Path | None = None
     log_file: Path | None = None
+    cache_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The three stages of a stream: generator, refiner, decoder. Each changes its own part of the session and no other.
 
-So the generator may be at chunk n while the refiner is at n - 1 and the decoder at n - 2, on one device or on three, in
-any order: what comes out is the same. Source: LPM 1.0, streaming inference.
+So the generator may be at chunk n while the refiner is at n - 1 and the decoder at n - 2, in any order: what comes out
+is the same. Source: LPM 1.0, streaming inference.
 """
 
 from dataclasses import dataclass, replace

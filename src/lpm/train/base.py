@@ -65,9 +65,9 @@ class BaseTraining(LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
-        if frozen and not isinstance(model.backbone, DiT | DeferredDiT):
-            raise ValueError(f"{type(model.backbone).__name__} has no voices to freeze; leave frozen empty")
         if frozen:
+            if not isinstance(model.backbone, DiT | DeferredDiT):
+                raise ValueError(f"{type(model.backbone).__name__} has no voices to freeze; leave frozen empty")
             model.backbone.freeze_voices_(frozen)
         self.dropout = dropout or ConditionDropout()
         self.learning_rate, self.audio_rate = learning_rate, audio_rate

@@ -28,7 +28,7 @@ def stream(
     fps: float = 24.0,
     steps: int | None = None,
     history: float | None = None,
-    chunk: int = 6,
+    chunk: int | None = None,
     guidance: dict[str, float] | None = None,
     seed: int = 0,
 ) -> None:
@@ -58,7 +58,8 @@ def stream(
         fps: frames a second.
         steps: evaluations of the network for a chunk; as weights were distilled, 2 for Base weights, if not given.
         history: noise level at which chunks are remembered, 0 is clean; as weights were distilled if not given.
-        chunk: latent frames in a chunk, 4 video frames each; 6 are a second. Distilled weights keep their own.
+        chunk: latent frames in a chunk, 4 video frames each; as weights were distilled, 6 (a second) for Base weights,
+            if not given.
         guidance: scale by stream, such as {speak: 1.5}.
         seed: of the noise.
     """
@@ -75,7 +76,9 @@ def stream(
     sampler = StreamSampler(performer, second, pick_steps(performer, steps, history), chunk=chunk)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends a live stream wants what was written
     frames = broadcast(sampler.predict_step(show, 0), show, ahead=sampler.chunks(fps).frames)
-    print(f"wrote {output}: {frames} frames, {frames / fps:.2f} s", file=sys.stderr)
+    real, predicted = (size / 1e6 for size in (show.cache_bytes, sampler.cache_bytes(show.opening)))
+    remembered = f"caches of {real:.3g} MB, {predicted:.3g} MB predicted"
+    print(f"wrote {output}: {frames} frames, {frames / fps:.2f} s; {remembered}", file=sys.stderr)
 
 
 def pick_steps(model: PerformanceModel, steps: int | None, history: float | None) -> FewSteps:
