@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.data import DataLoader
 
-from lpm.backbone import DeferredDiT, puppet
+from lpm.backbone import DeferredDiT, puppet, recomputed
 from lpm.codec import TinyCodec
 from lpm.condition import ByteText, ConditionDropout, LogMelEncoder
 from lpm.flow import PredictClean, Residual
@@ -40,10 +40,11 @@ class RowNoise(FlowMatching):
         return Draw(*(torch.cat(parts) for parts in list(zip(*rows))[:3]), None)
 
 
-def training(deferred: bool) -> BaseTraining:
+def training(deferred: bool, recompute: bool = False) -> BaseTraining:
     torch.manual_seed(0)
+    whole = recomputed(network()) if recompute else network()
     model = PerformanceModel(
-        DeferredDiT(network, recompute=2) if deferred else network(),
+        DeferredDiT(network, recompute=2) if deferred else whole,
         TinyCodec(channels=4, width=16, blocks=1),
         ByteText(16),
         LogMelEncoder(16, 50.0, mels=16),
@@ -110,9 +111,11 @@ class Die(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(folder, steps=4, context=None, deferred=False, resume=None, die_at=None, average=True) -> dict:
+def train(
+    folder, steps=4, context=None, deferred=False, recompute=False, resume=None, die_at=None, average=True
+) -> dict:
     """Train; return whole weights and average by name (on process 0). ``context`` None trains in one process."""
-    module = training(deferred)
+    module = training(deferred, recompute)
     shards = {} if context is None else {"strategy": Sharded(context, process_group_backend="gloo"), "devices": 2}
     callbacks = [SeedSteps(), ModelCheckpoint(folder, "{step}", every_n_train_steps=2, save_top_k=-1)]
     callbacks += [ShardedAverage(0.5)] if average else []

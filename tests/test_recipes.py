@@ -8,6 +8,9 @@ from lightning import LightningModule, Trainer
 
 from lpm.cli import main
 from lpm.cli.trainer import LPMCLI, cli
+from lpm.data import continue_from_causal
+from lpm.data.puppets.references import ALONE
+from lpm.sample import base_puppet
 from lpm.sample.pretrained import load_weights, own_weights, read_weights
 from tiny_weights import save_encoders
 
@@ -51,9 +54,25 @@ def test_recipe_of_a_large_network_builds(size, billions, hears, tmp_path, monke
     pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     save_encoders()
-    network = build(f"overlay/{size}.yaml", tmp_path).model.model.backbone.on_meta()
+    built = build(f"overlay/{size}.yaml", tmp_path)
+    assert built.datamodule.cut.beginning is continue_from_causal
+    network = built.model.model.backbone.on_meta()
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(billions * 1e9, rel=0.01)
     assert (network.speak is not None, network.listen is not None) == (hears, hears)
+
+
+def test_the_first_stage_of_the_curriculum_goes_with_a_large_network(tmp_path, monkeypatch):
+    """The partner's voice is not trained, and the clips are those of the stage."""
+    pytest.importorskip("diffusers")
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    save_encoders()
+    files = [word for file in ("base/speak.yaml", "overlay/17b.yaml") for word in ("--config", str(RECIPES / file))]
+    built = cli("lpm", [*files, "--trainer.accelerator=cpu", "--trainer.fast_dev_run=true"], run=False)
+    network = built.model.model.backbone.on_meta()
+    learns = [any(p.requires_grad for p in part.parameters()) for part in (network.speak, network.listen)]
+    assert learns == [True, False]
+    assert built.datamodule.mixture is not None
 
 
 STAGES = ("speak", "listen", "identity")
@@ -76,6 +95,12 @@ def test_stages_of_the_curriculum_continue_each_other(tmp_path, monkeypatch):
     assert models[2].dropout.rates["references"] == 0
 
 
+def test_identity_shows_other_references_on_thirty_percent_of_the_clips():
+    """Of all clips: a clip has no body view with chance ``ALONE``, and independently no expression."""
+    data = yaml.safe_load((RECIPES / "base/identity.yaml").read_text())["data"]["init_args"]
+    assert data["extra_references"] * (1 - ALONE**2) == pytest.approx(0.3)
+
+
 def test_references_are_learnt_from_the_weights_that_ship(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = build("overlay/references.yaml", tmp_path).model
@@ -83,3 +108,9 @@ def test_references_are_learnt_from_the_weights_that_ship(tmp_path, monkeypatch)
     load_weights(model.model, shipped)
     assert all((tensor == shipped[name]).all() for name, tensor in own_weights(model.model).items())
     assert model.dropout.rates["references"] == 0
+
+
+def test_preferences_are_tuned_as_the_weights_that_ship_perform(tmp_path, monkeypatch):
+    """Candidates are made with the guidance of the shipped weights; so are the performances before and after."""
+    monkeypatch.chdir(tmp_path)
+    assert build("dpo.yaml", tmp_path).model.model.guidance == base_puppet().guidance

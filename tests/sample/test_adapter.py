@@ -84,7 +84,7 @@ def test_saved_loaded_and_merged_are_the_same(tmp_path, train):
     }  # fmt: skip
     apart, merged = (load_adapter(make(), tmp_path, merge) for merge in (False, True))
     assert torch.equal(run(apart), run(adapted))
-    torch.testing.assert_close(run(merged), run(adapted), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(run(merged), run(adapted), atol=1e-5, rtol=0)
     assert merged.state_dict().keys() == make().state_dict().keys()
     theirs = peft.PeftModel.from_pretrained(make().backbone, tmp_path)  # PEFT alone
     latents = torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1))

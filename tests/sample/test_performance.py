@@ -205,3 +205,14 @@ def test_a_negative_prompt_leads_away(model):
 def test_bad_settings_are_refused(model, change, message):
     with pytest.raises(ValueError, match=message):
         model.perform(batch(), **{"frames": 33, "steps": 1, **change})
+
+
+def test_references_are_encoded_once_for_all_chunks(monkeypatch):
+    model, encoded = spied(), []
+    encode = model.codec.encode
+    monkeypatch.setattr(model.codec, "encode", lambda video: encoded.append(video) or encode(video))
+    request = batch()
+    model.perform(request, frames=33, steps=1, chunk=8)
+    pictures = request.references.pixels_BRCHW.flatten(0, 1).unsqueeze(1)
+    assert len(model.backbone.calls) == 4
+    assert sum(torch.equal(video, pictures) for video in encoded) == 1

@@ -100,6 +100,16 @@ def test_resumed_equals_uninterrupted():
         assert torch.equal(value, half.state_dict()[name])
 
 
+def test_matrices_may_be_all_that_is_trained():
+    """As with LoRA."""
+    matrix = nn.Parameter(torch.ones(2, 3))
+    optimizer = MuonAdamW([{"params": [matrix], "matrices": True}], lr=0.1)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    matrix.square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(matrix, torch.ones(2, 3))
+
+
 def test_a_group_of_matrices_takes_matrices_only():
     with pytest.raises(ValueError, match="not 2 dimensions"):
         MuonAdamW([{"params": [nn.Parameter(torch.zeros(3))], "matrices": True}])

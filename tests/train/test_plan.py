@@ -9,19 +9,20 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from lpm.backbone import DeferredDiT, recomputed, wan
+from lpm.backbone import DeferredDiT, puppet, recomputed, wan
 from lpm.backbone.cost import ClipShape
 from lpm.cli import main
 from lpm.train.plan import Job, advise, job_of, network_of, predict
 from lpm.train.rehearse import fake_inputs
 
 network = partial(wan, width=96, depth=6, heads=4, hidden=384, channels=8, text_width=64, waves=32, audio_width=32)
+puppets = partial(puppet, channels=8, width=96, depth=6, heads=4, audio_width=32, text_width=64, listen_rate=50.0)
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = ClipShape(1, 5, 16, 16, text=32, audio=60)
 LARGE = ClipShape(2, 7, 24, 24, text=32, audio=60)
 
 
-def job(clip, **settings):
+def job(clip, network=network, **settings):
     one = {"gpus": 1, "memory": 80e9, "half": False, "sharded": False, "context": 1, "recompute": 0}
     return Job(network, clip, **{**one, **settings})
 
@@ -38,7 +39,7 @@ def train(model, clip, half, device="cpu"):
         optimizer.zero_grad()
 
 
-def measured_on_cpu(clip, half, recompute):
+def measured_on_cpu(network, clip, half, recompute):
     """Peak of what PyTorch's allocator gave out, from the first weight to the last step."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         model = network()
@@ -51,11 +52,13 @@ def measured_on_cpu(clip, half, recompute):
     return peak
 
 
-@pytest.mark.parametrize("clip", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize(
+    "network, clip", [(network, SMALL), (network, LARGE), (puppets, LARGE)], ids=["small", "large", "puppets"]
+)
 @pytest.mark.parametrize("half, recompute", [(False, 0), (True, 0), (False, 1)], ids=["float", "half", "recompute"])
-def test_predicted_memory_is_measured_memory(clip, half, recompute):
-    predicted = predict(job(clip, half=half, recompute=recompute)).total
-    assert predicted == pytest.approx(measured_on_cpu(clip, half, recompute), rel=0.1)
+def test_predicted_memory_is_measured_memory(network, clip, half, recompute):
+    predicted = predict(job(clip, network, half=half, recompute=recompute)).total
+    assert predicted == pytest.approx(measured_on_cpu(network, clip, half, recompute), rel=0.1)
 
 
 @pytest.mark.gpu

@@ -7,14 +7,16 @@ from pathlib import Path
 import av
 import pytest
 import torch
+import yaml
 
 from lpm.cli import main
 from lpm.train import PuppetData
 from lpm.train.checkpoint import load_model
 from lpm.train.measure import SOURCES
+from lpm.types import Conditions, TextFeatures
 from tiny_weights import save_encoders, wan_transformer
 
-pytest.importorskip("diffusers")
+diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -34,8 +36,14 @@ def test_a_model_of_real_weights_trains_and_performs(weights, corpus, monkeypatc
     monkeypatch.setattr("lpm.train.data.build_corpus", lambda *_: None)
     shutil.copytree(corpus / "shards", "corpus/shards")
     words = ["fit", "--config", str(RECIPES / "base.yaml"), "--config", str(RECIPES / "overlay/1b.yaml")]
+    words += ["--config", without_average()]
     words += ["--trainer.accelerator=cpu", "--trainer.precision=32", "--trainer.max_steps=2"]
-    words += ["--trainer.val_check_interval=2", "--data.folder=corpus"]
+    words += [
+        "--trainer.val_check_interval=2",
+        "--data.folder=corpus",
+        "--model.learning_rate=1e-3",
+        "--model.warmup=1",
+    ]
     words += ["--model.model.text.half=false", "--data.workers=1"]
     words += ["--data.frames=9", "--data.measured_frames=9", "--data.measured_clips=2"]
     assert main(words) == 0
@@ -46,6 +54,17 @@ def test_a_model_of_real_weights_trains_and_performs(weights, corpus, monkeypatc
     video = model.perform(next(iter(data.performance_loaders()["held_out"])), steps=2)
     assert video.shape == (2, 9, 3, 32, 32) and torch.isfinite(video).all()
     check_report(next(Path("runs/1b").rglob("performance.json")).parent)
+    config = yaml.safe_load(next(Path("runs/1b").rglob("config.yaml")).read_text())
+    assert config["data"]["init_args"]["beginning"] == "lpm.data.continue_from_causal"
+    check_export(checkpoint, model.backbone)
+
+
+def without_average():
+    """An overlay of base.yaml, whose average, and so its checkpoint, keeps the start for 100 steps."""
+    callbacks = yaml.safe_load((RECIPES / "base.yaml").read_text())["trainer"]["callbacks"]
+    callbacks[0]["init_args"] = {"decay": 0.0, "update_starting_at_step": 0}
+    Path("early.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks}}))
+    return "early.yaml"
 
 
 def check_report(folder):
@@ -61,3 +80,17 @@ def check_report(folder):
     events = b"".join(path.read_bytes() for path in folder.glob("events.out.tfevents*"))
     for tag in (b"val/loss", b"performance/held_out/identity_distance/silent", b"seen/strip"):
         assert tag in events
+
+
+def check_export(checkpoint, network):
+    """What was trained plays in diffusers as it does here without sound, and is not what training began with."""
+    assert main(["weights", "export", str(checkpoint), "out", "--form", "diffusers"]) == 0
+    theirs = diffusers.WanTransformer3DModel.from_pretrained("out/transformer")
+    video, text, level = torch.randn(2, 16, 3, 6, 8), torch.randn(2, 7, 24), torch.tensor([0.3, 0.9])
+    conditions = Conditions(text=TextFeatures(text, torch.ones(2, 7, dtype=torch.bool)))
+    with torch.no_grad():
+        truth = theirs(video, level * 1000, text).sample
+        ours = network.zero_audio_()(video.transpose(1, 2), level[:, None].expand(-1, 3), conditions, 16.0)
+        before = diffusers.WanTransformer3DModel.from_pretrained("wan/transformer")(video, level * 1000, text).sample
+    torch.testing.assert_close(ours.transpose(1, 2), truth, atol=1e-5, rtol=0)
+    assert (truth - before).abs().max() > 1e-3

@@ -23,6 +23,7 @@ from shard_work import commands, die, saved, tiny_overlay, train, train_in_turn,
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 RUNS = [{"context": 1}, {"context": 2}, {"context": 2, "deferred": True, "average": False}]
+RUNS += [{"context": context, "recompute": True} for context in (1, 2)]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def assert_same(found, expected):
         torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 3, 4], ids=lambda number: str(RUNS[number]))
 def test_sharded_steps_equal_whole_steps(whole, sharded, number):
     start = training(False).state_dict()
     assert max((whole[name] - tensor).abs().max() for name, tensor in start.items()) > 1e-4

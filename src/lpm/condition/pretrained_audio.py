@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lpm.condition.loading import load_whole
 from lpm.condition.windows import AudioWindow, Windows
 from lpm.types import SAMPLE_RATE
 
 STRIDE = 320  # samples of a token: 50 tokens a second in all of these encoders
 WAVE_KINDS = ("wav2vec2", "hubert", "wavlm")
 WHISPER = "whisper"
+SPARE = ("masked_spec_embed", "decoder.")  # what hides tokens in pretraining, and Whisper's words
 
 
 class PretrainedAudio(nn.Module):
@@ -39,6 +41,7 @@ class PretrainedAudio(nn.Module):
 
     Raises:
         ValueError: no such folder, another kind of model, negative history, or less than a token that is new.
+        KeysDiffer: the folder lacks weights, or has some of another shape; the message is a table of every one.
     """
 
     rate = SAMPLE_RATE / STRIDE
@@ -62,7 +65,7 @@ class PretrainedAudio(nn.Module):
         if config.model_type not in (*WAVE_KINDS, WHISPER):
             kinds = ", ".join((*WAVE_KINDS, WHISPER))
             raise ValueError(f"{folder} is a {config.model_type}; audio encoders are {kinds}")
-        model = AutoModel.from_pretrained(folder, local_files_only=True)
+        model = load_whole(AutoModel, folder, SPARE)
         self.is_whisper = config.model_type == WHISPER
         self.network = model.get_encoder() if self.is_whisper else model
         self.extractor = whisper_extractor(config) if self.is_whisper else None

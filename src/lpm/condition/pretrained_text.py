@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lpm.condition.loading import load_whole
 from lpm.types import TextFeatures
 
 
@@ -24,6 +25,7 @@ class PretrainedText(nn.Module):
 
     Raises:
         ValueError: no such folder, or another kind of model.
+        KeysDiffer: the folder lacks weights, or has some of another shape; the message is a table of every one.
     """
 
     def __init__(self, weights: str | Path, length: int = 512, half: bool = False) -> None:
@@ -40,7 +42,7 @@ class PretrainedText(nn.Module):
         if kind not in classes:
             raise ValueError(f"{folder} is a {kind}; text encoders are {', '.join(classes)}")
         dtype = torch.bfloat16 if half else torch.float32
-        self.network = classes[kind].from_pretrained(folder, local_files_only=True, dtype=dtype)
+        self.network = load_whole(classes[kind], folder, dtype=dtype)
         self.tokenizer = AutoTokenizer.from_pretrained(words, local_files_only=True)
         self.width, self.length = int(self.network.config.d_model), length
         self.requires_grad_(False).eval()

@@ -51,7 +51,7 @@ class MuonAdamW(Optimizer):
         if any(p.ndim != 2 for group in matrices for p in group["params"]):
             raise ValueError("a group of matrices holds a parameter that has not 2 dimensions; leave it to the others")
         others = [group for group in groups if not group.get("matrices")]
-        self.adamw = AdamW(others, lr=lr, betas=betas, weight_decay=weight_decay)
+        self.adamw = AdamW(others or [{"params": []}], lr=lr, betas=betas, weight_decay=weight_decay)
         super().__init__(
             [*matrices, *self.adamw.param_groups], {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         )

@@ -43,6 +43,10 @@ def convert(source: Path, output: Path, audio_width: int | None = 1024, half: bo
         raise ValueError(f"{output} exists and is not empty; name a new folder")
     place = find_transformer(source)
     tensors = strip_prefix(read_tensors(place))
+    if is_autoencoder(tensors):
+        raise ValueError(
+            f"{place} is Wan2.1's autoencoder and needs no conversion; lpm.codec.wan_codec reads it as it is"
+        )
     try:
         if is_umt5(tensors):
             convert_text(tensors, place, output, half)
@@ -80,6 +84,11 @@ def convert_text(tensors: Mapping[str, Tensor], place: Path, output: Path, half:
         "" if words.is_dir() else f"; its tokenizer is not at {words}, so copy the tokenizer's files there yourself"
     )
     print(f"wrote {output}{without}")
+
+
+def is_autoencoder(tensors: Mapping[str, Tensor]) -> bool:
+    """Tell whether tensors are those of Wan2.1's autoencoder, of the release or of diffusers."""
+    return "encoder.conv1.weight" in tensors or "encoder.conv_in.weight" in tensors
 
 
 def to_half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -141,7 +150,7 @@ def describe(tensors: Mapping[str, Tensor], place: Path) -> dict[str, Any]:
     spec = json.loads(config.read_text()) if config.is_file() else {}
     if "class_path" in spec:
         return {"kind": spec["class_path"], **spec.get("init_args", {})}
-    if "encoder.conv1.weight" in tensors or "encoder.conv_in.weight" in tensors:
+    if is_autoencoder(tensors):
         return {"kind": "Wan2.1 autoencoder; lpm.codec.wan_codec loads it"}
     if is_umt5(tensors):
         return {"kind": "umT5, layout of Wan2.1's release; lpm weights convert brings it", **umt5_shape(tensors)}
