@@ -2,15 +2,16 @@
 
     python benchmarks/references.py --model runs/references/last.ckpt --output benchmarks/results/references.json
 
-Draws a validation corpus in which every character turns around in one clip, seen first from any side, and breaks into a
-smile of its own in another. The model makes each clip with the global reference alone, with body views, with
+Draws a validation corpus in which every character turns a quarter in one clip, from any side to the next, and breaks
+into a smile of its own in another. The model makes each clip with the global reference alone, with body views, with
 expressions and with all, and with the body views and expressions of somebody else, from equal noise; controls are the
 truth through the codec and the first picture standing still. Scores, with 95 % intervals over characters, are of what
 the first picture does not show; so are the differences to the global reference alone, paired by clip. A grid goes
-beside the output: for the first characters, clip by clip, rows of truth, global, body, expression, all.
+beside the output, a row for each of the first clips: its first picture, then the last one as truth, global, body,
+expression and all.
 
 What a model makes of references depends on its training. The Base weights that ship, measured without --model, saw
-others than the global one on 3 % of their clips at most, and nobody in them turned around or had a smile of its own:
+others than the global one on 3 % of their clips at most, and nobody in them turned so or had a smile of its own:
 train with recipes/overlay/references.yaml first.
 """
 
@@ -19,6 +20,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 from drift import finite
 from performance import machine
 from PIL import Image
@@ -50,9 +52,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--identities", type=int, default=24, help="held-out characters, two clips each")
     parser.add_argument("--seconds", type=float, default=4.1)
     parser.add_argument("--motion", type=float, default=0.25, help="head motion beside the turn: 1 is free, 0.25 mild")
+    parser.add_argument("--framing", type=float, default=0.9, help="of clips; 0.9 is that of body views")
     parser.add_argument("--steps", type=int, default=2, help="solver steps")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
-    parser.add_argument("--pictures", type=int, default=4, help="clips in the grid")
+    parser.add_argument("--pictures", type=int, default=8, help="clips in the grid")
     parser.add_argument("--seed", type=int, default=3000, help="of the corpus; training uses small seeds")
     args = parser.parse_args()
     if args.identities < 2:
@@ -64,7 +67,8 @@ def spec_of(args: argparse.Namespace) -> CorpusSpec:
     """Return the corpus: of each held-out character a clip that turns and one that smiles."""
     return CorpusSpec(
         identities=1, clips_per_identity=1, seen_clips=1, test_identities=1, val_identities=args.identities,
-        val_clips_per_identity=2, motion=args.motion, seconds=args.seconds, seed=args.seed,
+        val_clips_per_identity=2, motion=args.motion, framing=args.framing,
+        seconds=args.seconds, seed=args.seed,
         kinds={"speak": 0.5, "listen": 0.25, "idle": 0.25}, reveals={"turn": 0.5, "smile": 0.5},
     )  # fmt: skip
 
@@ -86,7 +90,8 @@ def main() -> None:
         made = videos(performers, batch)
         rows += measure_videos(made, batch, read)
         for clip in range(min(len(batch.keys), args.pictures - len(grid))):
-            grid.append([to_uint8(made[name][clip]) for name in SHOWN])
+            lasts = [to_uint8(made[name][clip, -1:]) for name in SHOWN]
+            grid.append(np.concatenate([to_uint8(made["truth"][clip, :1]), *lasts]))
     report = summarise_revealed(rows, spec.frames, spec.fps)
     gained = Report(report.clips, report.seconds, differences(rows))
     print_report("revealed", report)
@@ -99,12 +104,12 @@ def main() -> None:
             "took_s": time.perf_counter() - start,
             "machine": machine(),
             "units": UNITS,
-            "grid": {"rows_of_a_clip": SHOWN, "clips": [row.key for row in rows[: len(grid)]]},
+            "grid": {"columns": ["first", *SHOWN], "clips": [row.key for row in rows[: len(grid)]]},
             **finite(report.as_dict()),
             "differences_to_global": finite(gained.as_dict()["scores"]),
         },
     )
-    Image.fromarray(strip([video for shown in grid for video in shown])).save(picture)
+    Image.fromarray(strip(grid, 1 + len(SHOWN))).save(picture)
     print(json.dumps({"output": str(args.output), "grid": str(picture)}))
 
 

@@ -34,7 +34,7 @@ def make_batch(reveals=("turn", "smile", "turn"), identities=(1, 16, 4)):
     """Clips of puppets that turn or smile, each with a global reference, two body views and an expression."""
     videos, truth, meta = [], [], []
     for reveal, who in zip(reveals, identities, strict=True):
-        turn_T = turning(3, FRAMES, 24.0) if reveal == "turn" else np.zeros(FRAMES)
+        turn_T = turning(7, FRAMES, 24.0) if reveal == "turn" else np.zeros(FRAMES)
         controls = neutral(FRAMES)
         controls[:, 0] = 10 * np.sin(np.arange(FRAMES) / 10)
         if reveal == "smile":

@@ -1,6 +1,6 @@
 """What references fix: how near the parts that a first picture does not show come to the truth, with which references.
 
-Clips are those of a corpus with ``CorpusSpec.reveals``: characters that turn around, whose sides body views show, and
+Clips are those of a corpus with ``CorpusSpec.reveals``: characters that turn, whose sides body views show, and
 characters that break into a smile of their own, which expressions show. One model makes each clip several times, from
 equal noise, and sees other references each time.
 """
@@ -87,7 +87,7 @@ def score_clip(clip: Clip, name: str, made_THWC: np.ndarray, true_THWC: np.ndarr
 
 
 def score_turn(clip: Clip, reading: Reading, made_THWC: np.ndarray, true_THWC: np.ndarray) -> dict[str, float]:
-    """Return the scores of a character that turns around.
+    """Return the scores of a character that turns.
 
     - ``back_psnr``: of profiles and back, decibels over frames whose side the first picture does not show.
     - ``face_psnr``: of a face that comes to light, decibels over frames whose side the first picture does not show.

@@ -15,7 +15,14 @@ from lpm.data.puppets.draw import VIEWS, Puppet
 from lpm.data.puppets.identity import sample_identity
 from lpm.data.puppets.plan import CorpusSpec, plan_split, spec_hash
 from lpm.data.puppets.references import EXPRESSIONS, draw_references
-from lpm.data.puppets.reveal import away_from_front, break_into_smile, own_smile, smile_own_way, turning
+from lpm.data.puppets.reveal import (
+    TURN_BEGINS,
+    TURN_STANDS,
+    break_into_smile,
+    own_smile,
+    smile_own_way,
+    turning,
+)
 
 SPEC = CorpusSpec(
     identities=6, val_identities=6, test_identities=1, seen_clips=4, seconds=1.5, size=48,
@@ -74,11 +81,13 @@ def test_smiles_differ_and_a_face_at_rest_tells_nothing():
     assert np.allclose(smiling[-1], smiles[0])
 
 
-def test_turning_is_steady_and_begins_anywhere():
+def test_a_turn_goes_from_one_body_view_to_the_next_and_stands():
     turn_T = turning(3, 49, 24.0)
-    assert np.allclose(np.diff(turn_T), 2.5)
-    first = away_from_front(np.array([turning(seed, 1, 24.0)[0] for seed in range(60)]))
-    assert first.min() < 30 and first.max() > 150
+    assert np.isclose(turn_T[-1] - turn_T[0], 90) and (np.diff(turn_T) >= 0).all()
+    begins, stands = round(24 * TURN_BEGINS), round(24 * TURN_STANDS)
+    assert (turn_T[:begins] == turn_T[0]).all() and (turn_T[stands:] == turn_T[-1]).all()
+    first = {float(turning(seed, 1, 24.0)[0]) for seed in range(60)}
+    assert first == {0.0, 90.0, 180.0, 270.0}
 
 
 def test_expressions_show_the_own_smile_and_the_global_reference_does_not():

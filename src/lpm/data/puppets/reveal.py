@@ -1,4 +1,4 @@
-"""What a first picture cannot tell: the other sides of a character that turns around, and a smile of its own.
+"""What a first picture cannot tell: the other sides of a character that turns, and a smile of its own.
 
 Corpora have such clips on request (``CorpusSpec.reveals``), so that references can be seen to tell it: body views the
 sides, expressions the smile. Both movements follow from the present picture and the prompt, without any chance: a model
@@ -13,8 +13,9 @@ from lpm.data.puppets.controls import COLUMN, pose
 from lpm.data.puppets.geometry import smooth_step
 from lpm.data.puppets.plan import derived_seed
 
-PROMPTS = {"turn": "The character keeps turning around to the right.", "smile": "The character breaks into a smile."}
-TURN_RATE = 60.0  # degrees a second: from the front to the back in three
+PROMPTS = {"turn": "The character turns a quarter to the right.", "smile": "The character breaks into a smile."}
+QUARTER = 90.0  # degrees: from one of the sides that body views show to the next
+TURN_BEGINS, TURN_STANDS = 0.2, 1.4  # seconds
 SMILE_BEGINS, SMILE_STANDS = 0.1, 1.1  # seconds
 OWN_SMILES = {"smile": (0.3, 1.0), "smirk": (-0.7, 0.7), "aperture": (-0.3, 0.45), "width": (-0.3, 0.5)}
 """Ranges of a full smile's controls; a drawn aperture below 0 is a closed mouth."""
@@ -22,9 +23,12 @@ MOODS_OF_MOUTH = ("smile", "smirk", "sneer")
 
 
 def turning(clip_seed: int, frames: int, fps: float) -> np.ndarray:
-    """Return the turn (frames,) in degrees of a character that turns steadily, seen first from any side."""
-    first = np.random.default_rng(derived_seed(clip_seed, "turn")).uniform(-180, 180)
-    return first + TURN_RATE * np.arange(frames) / fps
+    """Return the turn (frames,) in degrees of a character that turns a quarter to the right and stays so.
+
+    It is seen first from the front, the back or either side, and turns in little more than a second.
+    """
+    first = QUARTER * np.random.default_rng(derived_seed(clip_seed, "turn")).integers(4)
+    return first + QUARTER * smooth_step(np.arange(frames) / fps, TURN_BEGINS, TURN_STANDS)
 
 
 def away_from_front(turn_T: np.ndarray) -> np.ndarray:
