@@ -61,7 +61,7 @@ SCORES = {
     "middle": "CIEDE2000 of the inner half's mean colour to frame 0",
     "sharpness": "log of sharpness over frame 0's",
     "motion": "head speed, degrees a second",
-    "lips": "correlation of the mouth's aperture with the truth, speaking",
+    "lips": "correlation of the mouth with the truth, speaking",
 }
 SCALES: dict[str, dict[str, float]] = {"references": {}, "none": {"references": 0.0}}
 COLOURS = ["#888888", "#2a6f97", "#d9825b", "#5b8c5a", "#8e5ea2", "#b5892b", "#3fa7a3", "#c2547d"]
