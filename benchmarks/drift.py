@@ -256,12 +256,12 @@ class Watched:
     def curves(self, fps: float, window: float) -> dict[str, np.ndarray]:
         """Return the median of every score per window; of lips their correlation, NaN where hardly any are to move."""
         scores = {name: window_medians(values, fps, window).numpy() for name, values in self.scores(fps).items()}
-        read, valid = (np.concatenate(self.rows[name]) for name in ("lips", "valid"))
+        made, valid = (np.concatenate(self.rows[name]) for name in ("lips", "valid"))
         true, states = self.actor.person.controls[:, COLUMN["aperture"]], self.actor.person.states
         frames = round(window * fps)
         pieces = [slice(first, first + frames) for first in range(0, len(scores["identity"]) * frames, frames)]
         speaking = states == STATES.index("speaking")
-        lips = [float(aperture_agreement(read[cut], true[cut], speaking[cut], valid[cut])) for cut in pieces]
+        lips = [float(aperture_agreement(made[cut], true[cut], speaking[cut], valid[cut])) for cut in pieces]
         return {**scores, "lips": np.array(lips)}
 
     def scores(self, fps: float) -> dict[str, np.ndarray]:
