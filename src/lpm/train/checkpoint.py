@@ -40,7 +40,7 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
         raise ValueError(f"{path} holds no spec; it must come from `lightning fit --config recipes/base.yaml`")
     module = build(content["spec"])
     if isinstance(module, CodecTraining):
-        load_whole(module, content["state_dict"], path)
+        load_same(module, content["state_dict"], path)
         return module.eval(), content["spec"]
     if not isinstance(getattr(module, "model", None), PerformanceModel):
         raise ValueError(
@@ -49,12 +49,12 @@ def load_training(checkpoint: Path | str) -> tuple[Training | CodecTraining, dic
         )
     realise(module.model)
     found = content["state_dict"].items()
-    load_whole(module.model, {name[6:]: x for name, x in found if name.startswith("model.")}, path)
+    load_same(module.model, {name[6:]: x for name, x in found if name.startswith("model.")}, path)
     return module.eval(), content["spec"]
 
 
-def load_whole(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load the tensors of a checkpoint; KeysDiffer if they are of a network that lpm builds otherwise now."""
+def load_same(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load a checkpoint's tensors into the module that its spec builds; KeysDiffer if lpm builds another one now."""
     what = f"{path} is of another version of lpm, train it again"
     check_keys(shapes(module.state_dict()), shapes(tensors), what)
     module.load_state_dict(tensors)
