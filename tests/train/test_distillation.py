@@ -213,7 +213,17 @@ def test_a_student_unlike_its_teacher_is_refused(teacher, data, tmp_path):
     other = copy.deepcopy(teacher)
     other.codec.encoder.linear[1].bias += 1
     with pytest.raises(ValueError, match="codec makes other latents"):
-        student.check_alike(teacher, other)
+        student.share_encoders(teacher, other)
+
+
+def test_weights_in_half_precision_are_a_start_and_encode_as_the_teacher(teacher, data, tmp_path):
+    module, rounded = training("on_policy", teacher), copy.deepcopy(teacher).half().state_dict()
+    torch.save({"state_dict": {f"model.{name}": x.float() for name, x in rounded.items()}}, tmp_path / "half.ckpt")
+    module.start = str(tmp_path / "half.ckpt")
+    trainer(tmp_path, 3).fit(module, datamodule=data())
+    mine, its = module.model.state_dict(), teacher.state_dict()
+    frozen = [name for name in its if not name.startswith(("backbone.", "codec.decoder."))]
+    assert frozen and all(torch.equal(mine[name], its[name]) for name in frozen)
 
 
 def test_trajectories_at_other_levels_are_refused(teacher, data, tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lpm.distill import DMD, Chance, Stage, StudentClip
 from lpm.sample import PerformanceModel
 from lpm.train.base import parameter_groups
-from lpm.train.student import check_alike, load_start, load_teacher, student
+from lpm.train.student import load_start, load_teacher, share_encoders, student
 from lpm.types import Batch
 
 
@@ -92,7 +92,7 @@ class DistributionTraining(LightningModule):
         learnt = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         load_start(self.model, self.start)
         self.stage.begin(self.model)
-        check_alike(self.model, self._frozen[0])
+        share_encoders(self.model, self._frozen[0])
         self._frozen[0].to(self.device)
         if self.trainer.ckpt_path is not None:
             self.model.load_state_dict(learnt)

@@ -8,7 +8,7 @@ from torch import Tensor
 from lpm.distill import Chance, OdeRegression
 from lpm.sample import PerformanceModel, noise_levels
 from lpm.train.base import adamw, parameter_groups, warmup_linear
-from lpm.train.student import check_alike, load_start, load_teacher, student
+from lpm.train.student import load_start, load_teacher, share_encoders, student
 from lpm.types import Batch
 
 
@@ -48,7 +48,7 @@ class OdeTraining(LightningModule):
         """Load the weights of ``start``, unless this run is being resumed."""
         if self.trainer.ckpt_path is None:
             load_start(self.model, self.start)
-            check_alike(self.model, load_teacher(self.start))
+            share_encoders(self.model, load_teacher(self.start))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, parts = self.loss(batch, Chance(self.seed, self.count(batch_idx), self.global_rank))

@@ -10,7 +10,6 @@ from lpm.distill.clip import causal_backbone
 from lpm.sample import PerformanceModel, base_puppet
 from lpm.sample.pretrained import load_weights, own_weights, read_weights
 from lpm.train.checkpoint import load_model
-from lpm.train.encode import codec_hash
 
 
 def student(model: PerformanceModel) -> PerformanceModel:
@@ -34,19 +33,39 @@ def load_teacher(source: str | None) -> PerformanceModel:
     return teacher.requires_grad_(False).eval()
 
 
-def check_alike(model: PerformanceModel, teacher: PerformanceModel) -> None:
-    """Raise ValueError unless the student encodes conditions, adds noise and reads its network as its teacher does."""
+def share_encoders(model: PerformanceModel, teacher: PerformanceModel) -> None:
+    """Give the student its teacher's encoders and codec, which it must have already, if rounded to half precision.
+
+    Weights that were exported in half precision can thus be trained on.
+
+    Raises:
+        ValueError: the student encodes conditions, adds noise or reads its network otherwise than its teacher.
+    """
     for name in ("prediction", "coordinates"):
         mine, its = getattr(model, name), getattr(teacher, name)
         if type(mine) is not type(its) or vars(mine) != vars(its):
             raise ValueError(f"{name} {told(mine)} of the student, {told(its)} of its teacher; set the teacher's")
     for name in ("text", "speak", "listen"):
-        mine, its = (getattr(one, name).state_dict() for one in (model, teacher))
-        same = mine.keys() == its.keys() and all(torch.equal(x, its[key].to(x)) for key, x in mine.items())
-        if not same:
+        if not alike(getattr(model, name), getattr(teacher, name)):
             raise ValueError(f"encoder of {name} differs from the teacher's; start from weights distilled from it")
-    if codec_hash(model.codec) != codec_hash(teacher.codec):
+        getattr(model, name).load_state_dict(getattr(teacher, name).state_dict())
+    if not alike(model.codec, teacher.codec):
         raise ValueError("the student's codec makes other latents than its teacher's; give it the teacher's codec")
+    model.codec.load_state_dict(encoding(teacher.codec), strict=False)
+
+
+def encoding(part: Any) -> dict[str, Tensor]:
+    """Return the tensors of an encoder, or of a codec without its decoder."""
+    return {name: x for name, x in part.state_dict().items() if not name.startswith("decoder.")}
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Return whether two modules encode alike: their tensors are equal, or rounded to float16."""
+    mine, its = encoding(one), encoding(other)
+    return mine.keys() == its.keys() and all(
+        x.shape == its[name].shape and torch.allclose(x.float(), its[name].to(x).float(), rtol=2**-10, atol=2**-24)
+        for name, x in mine.items()
+    )
 
 
 def told(part: object) -> str:
