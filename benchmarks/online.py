@@ -12,8 +12,8 @@ Clips that speak, listen and converse (``--kinds listen=1`` for reactions alone)
 are made by every row from the same first frames, references and voices, and read from pixels. A row
 (``benchmarks/rows.py``) is what ``StreamSampler`` makes, batch by batch; ``base`` is Base's own ``perform``, ``truth``
 the true video through the codec. Base and the first row are also given other clips' voices (``_shuffled``). Prints
-every score with its 95 % interval over characters, and each row's over Base's on the same clips; writes them as JSON,
-with strips of frames in the order of the table.
+every score with its 95 % interval over characters, each row's over Base's and less the first row's on the same clips;
+writes them as JSON, with strips of frames in the order of the table.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def main() -> None:
     for motion in args.motions:
         clips, filmed = measured(args, motion)
         results[motion] = report(clips, [row.name for row in args.row])
-        print_scores(motion, results[motion])
+        print_scores(motion, results[motion], f"minus_{args.row[0].name}")
         shown = [source for source in filmed if not source.endswith("_shuffled")]
         films += [filmed[source][kind] for kind in sorted(filmed["truth"]) for source in shown]
     content = {
@@ -200,6 +200,7 @@ def report(clips: list[Clip], rows: list[str]) -> dict[str, Any]:
         "kinds": {kind: summarise([c for c in clips if c.meta["tags"]["kind"] == kind]).as_dict() for kind in kinds},
         "over_base": {row: numbers(paired_ratios(clips, row, "base")) for row in rows},
         "minus_base": {row: numbers(paired_differences(clips, row, "base")) for row in rows},
+        f"minus_{rows[0]}": {row: numbers(paired_differences(clips, row, rows[0])) for row in rows[1:]},
     }
 
 
@@ -208,8 +209,8 @@ def numbers(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: {key: float(x) for key, x in each._asdict().items()} for name, each in estimates.items()}
 
 
-def print_scores(motion: str, result: dict[str, Any]) -> None:
-    """Print a row per source, a column per score; then each row over Base."""
+def print_scores(motion: str, result: dict[str, Any], differences: str) -> None:
+    """Print a row per source, a column per score; then each row over Base, and each further one less the first."""
     scores = result["scores"]
     table = Table("", *scores, title=f"{motion} head motion: {result['clips']} clips, {result['seconds']:.0f} s")
     for source in scores["identity_distance"]:
@@ -217,8 +218,12 @@ def print_scores(motion: str, result: dict[str, Any]) -> None:
     ratios = Table("over base", *(f"{name} (target {least:.2f})" for name, least in TARGETS.items()))
     for row, by in result["over_base"].items():
         ratios.add_row(row, *(told(by.get(name)) for name in TARGETS))
+    names = list(dict.fromkeys(name for by in result[differences].values() for name in by))
+    less = Table(differences.replace("_", " ", 1), *names)
+    for row, by in result[differences].items():
+        less.add_row(row, *(told(by.get(name)) for name in names))
     console = Console(width=240)
-    console.print(table, ratios)
+    console.print(table, ratios, less)
 
 
 def told(estimate: dict[str, float] | None) -> str:

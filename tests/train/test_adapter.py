@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lpm.backbone import puppet
 from lpm.cli.trainer import cli
@@ -18,7 +18,16 @@ from lpm.objective import FlowDPO, FlowMatching
 from lpm.sample import LoRA, PerformanceModel, load_adapter
 from lpm.sample.adapter import is_at_rest
 from lpm.sample.tensors import own_weights
-from lpm.train import AdaptersOff, BaseTraining, FrozenCopy, PairSettings, PreferenceTraining, PuppetData, SaveAdapter
+from lpm.train import (
+    AdaptersOff,
+    Average,
+    BaseTraining,
+    FrozenCopy,
+    PairSettings,
+    PreferenceTraining,
+    PuppetData,
+    SaveAdapter,
+)
 
 pytest.importorskip("peft")
 
@@ -81,7 +90,7 @@ def test_resumed_equals_uninterrupted_and_only_adapters_moved(codec, start, data
     def run(resume=None):
         module = training(codec, start)
         saved = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=2, save_top_k=-1)
-        callbacks = EMAWeightAveraging(decay=0.5), SaveAdapter(), saved
+        callbacks = Average(decay=0.5), SaveAdapter(), saved
         trainer(tmp_path, 4, *callbacks).fit(module, datamodule=data(), ckpt_path=resume, weights_only=False)
         return module.model
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lpm.data import ListenerEmphasis, Mixture, Shares
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowMatching
-from lpm.train import BaseTraining, PuppetData, encode
+from lpm.train import Average, BaseTraining, PuppetData, encode
 from lpm.train import data as data_module
 from lpm.train.base import parameter_groups, trainable
 from lpm.train.encode import codec_hash, encode_corpus, encode_shard
@@ -40,7 +40,7 @@ def trainer(folder, steps):
         accelerator="cpu", max_steps=steps, default_root_dir=folder, logger=False, enable_progress_bar=False,
         enable_model_summary=False, limit_val_batches=0,
         callbacks=[
-            EMAWeightAveraging(decay=0.5),
+            Average(decay=0.5),
             ModelCheckpoint(folder, "{step}", every_n_train_steps=3, save_top_k=-1),
         ],
     )  # fmt: skip

@@ -14,7 +14,7 @@ from shard_work import saved, tiny_overlay
 
 RECIPE = Path(__file__).parents[2] / "recipes/base.yaml"
 DRAWN = "import sys; from shard_work import commands; commands([sys.argv[1:]])"
-AVERAGE = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.5}}
+AVERAGE = {"class_path": "lpm.train.Average", "init_args": {"decay": 0.5}}
 
 
 def words(folder: Path, die_at: int = -1) -> list[str]:

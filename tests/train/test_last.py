@@ -3,10 +3,10 @@
 import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from lpm.train import SaveLast
+from lpm.train import Average, SaveLast
 
 
 class Line(lightning.LightningModule):
@@ -27,7 +27,7 @@ def run(folder, steps, ckpt=None, save_last=True, every=2):
     saver = ModelCheckpoint(folder, every_n_train_steps=every, save_last=save_last, save_top_k=1, **top)
     trainer = lightning.Trainer(
         accelerator="cpu", max_steps=steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[EMAWeightAveraging(decay=0.5), saver, SaveLast()],
+        callbacks=[Average(decay=0.5), saver, SaveLast()],
     )  # fmt: skip
     trainer.fit(Line(), DataLoader(torch.ones(100, 1), batch_size=1), ckpt_path=ckpt)
     return torch.load(folder / "last.ckpt", weights_only=False)

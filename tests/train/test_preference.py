@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lpm.data import MemoryClips
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowDPO, FlowMatching
-from lpm.train import FrozenCopy, PairData, PairSettings, PreferenceReport, PreferenceTraining, pair_data
+from lpm.train import Average, FrozenCopy, PairData, PairSettings, PreferenceReport, PreferenceTraining, pair_data
 from lpm.train.preference_report import Change, change
 
 
@@ -95,7 +95,7 @@ def test_resumed_equals_uninterrupted(model, start, pairs, tmp_path):
     def run(steps, resume=None):
         module = training(model, start)
         module.objective.forward = deterministic(module.objective)
-        average = EMAWeightAveraging(decay=0.5)
+        average = Average(decay=0.5)
         saved = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=2, save_top_k=-1)
         trainer(tmp_path, steps, average, saved).fit(module, datamodule=pairs(), ckpt_path=resume, weights_only=False)
         with module.reference.use() as reference:

@@ -4,7 +4,7 @@ from lpm.train.adapter import AdaptersOff, SaveAdapter
 from lpm.train.audio_data import AudioData
 from lpm.train.audio_report import AudioWindowReport, compare_windows
 from lpm.train.audio_windows import AudioWindowTraining
-from lpm.train.average import ShardedAverage
+from lpm.train.average import Average, ShardedAverage
 from lpm.train.base import BaseTraining
 from lpm.train.callbacks import PerformanceReport, StoreSpec
 from lpm.train.clips import PuppetClips
@@ -37,6 +37,7 @@ __all__ = [
     "AudioData",
     "AudioWindowReport",
     "AudioWindowTraining",
+    "Average",
     "BasePrediction",
     "BaseTraining",
     "Change",

@@ -1,20 +1,56 @@
-"""An exponential moving average of sharded weights: each process averages its own shards."""
+"""Exponential moving averages of weights: of whole ones, and of sharded ones, shard by shard."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 from lpm.backbone.recompute import RECOMPUTED
 from lpm.sample.sharded import AVERAGE
 
 
+class Average(WeightAveraging):
+    """Average the weights over the steps, exponentially, for validation, for checkpoints, and when training ends.
+
+    Lightning's callback for whole weights, whose ``EMAWeightAveraging`` keeps the weights of before training until it
+    starts, so that a shorter trial saves those, and rounds weights that are frozen. Here the average is the weights
+    until ``start``, and what does not move stays to the bit.
+
+    Args:
+        decay: share of the average that stays at each step.
+        start: first step that is averaged, from 0.
+    """
+
+    def __init__(self, decay: float = 0.999, start: int = 0) -> None:
+        super().__init__(avg_fn=partial(averaged, decay=check_decay(decay), start=start))
+
+
+def averaged(average: Tensor, now: Tensor, steps: Tensor | int, decay: float, start: int) -> Tensor:
+    """Return the average after one more step.
+
+    >>> averaged(torch.tensor(1.0), torch.tensor(2.0), 5, decay=0.75, start=5)
+    tensor(2.)
+    >>> averaged(torch.tensor(1.0), torch.tensor(2.0), 6, decay=0.75, start=5)
+    tensor(1.2500)
+    """
+    return torch.lerp(average, now, 1 - decay) if int(steps) > start and now.is_floating_point() else now
+
+
+def check_decay(decay: float) -> float:
+    """Return the decay; raise ValueError outside [0, 1)."""
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay of {decay} is outside [0, 1); choose .999, or .99 for short runs")
+    return decay
+
+
 class ShardedAverage(Callback):
     """Keep an average of the trained weights, use it in validation, store it in checkpoints.
 
-    What ``EMAWeightAveraging`` does for whole weights, for a model laid out by ``lpm.train.Sharded``: the average
+    What ``Average`` does for whole weights, for a model laid out by ``lpm.train.Sharded``: the average
     takes 4 bytes a parameter over all processes. In checkpoints it stands beside the weights, as
     ``average.<name>``; ``lpm weights export`` writes it where there is one. After training the module keeps its own
     weights.
@@ -25,9 +61,7 @@ class ShardedAverage(Callback):
     """
 
     def __init__(self, decay: float = 0.999, start: int = 0) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay of {decay} is outside [0, 1); choose .999, or .99 for short runs")
-        self.decay, self.start = decay, start
+        self.decay, self.start = check_decay(decay), start
         self.average: dict[str, Tensor] = {}
 
     @torch.no_grad()

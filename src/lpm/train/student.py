@@ -81,8 +81,8 @@ def told(part: object) -> str:
 class StudentAverage(Callback):
     """Average the student over its steps, exponentially; checkpoints and the end of training hold the average.
 
-    Nothing else is averaged: ``lightning.pytorch.callbacks.EMAWeightAveraging`` would average another network, too, and
-    round the frozen encoders, which must stay the teacher's to the bit. A resumed run goes on with both, exactly.
+    Nothing else is averaged: ``lpm.train.Average`` would average the fake network, too. A resumed run goes on with
+    both, exactly.
 
     Args:
         decay: share of the old average that is kept in each of the student's steps.
