@@ -7,8 +7,9 @@
 Every character performs one conversation from its first frame, in pieces that are read and thrown away; the drawn
 truth is the control. Base performs with its reference and without (guidance scale 0); with ``--row`` streams do
 instead, as ``benchmarks/rows.py`` describes them. Scores are medians per window; slopes are Theil-Sen per minute with
-95 % intervals over characters and blocks of time. Curves and strips go beside the output. ``memory_mb`` is what the
-process holds, less what was read, after a tenth of the time and at the end.
+95 % intervals over characters and blocks of time. Levels are of each further row less the first, at equal moments,
+with intervals over blocks of time, from ten characters on over characters. Curves and strips go beside the output.
+``memory_mb`` is what the process holds, less what was read, after a tenth of the time and at the end.
 """
 
 import argparse
@@ -42,6 +43,7 @@ from lpm.metric import (
     Drift,
     aperture_agreement,
     colour_difference,
+    estimate,
     identity_distances,
     sharpness,
     window_medians,
@@ -111,7 +113,12 @@ def main() -> None:
     curves = {name: {score: [each.curves[score] for each in rows] for score in SCORES} for name, rows in seen.items()}
     report = Report(len(cast), len(cast) * spec.frames / spec.fps, slopes(curves, args.window, args.block))
     print_report("slope per minute", report)
-    write(args, spec, report, curves, {name: [each.memory_mb for each in rows] for name, rows in seen.items()}, start)
+    first, *others = list(chosen)[1:]
+    less = Report(len(cast), report.seconds, levels(curves, first, others, round(args.block / args.window)))
+    if others:
+        print_report(f"level, minus {first}", less)
+    memory_mb = {name: [each.memory_mb for each in rows] for name, rows in seen.items()}
+    write(args, spec, {"slopes_per_minute": report, f"minus_{first}": less}, curves, memory_mb, start)
     plot(args.output.with_suffix(".png"), curves, report, args.window)
     pictures = [rows[0].pictures for rows in seen.values()]
     Image.fromarray(strip(pictures, PICTURES)).save(args.output.with_name(f"{args.output.stem}-strip.png"))
@@ -323,15 +330,29 @@ def slopes(curves: dict[str, dict[str, list[np.ndarray]]], window: float, block:
     return found
 
 
+def levels(
+    curves: dict[str, dict[str, list[np.ndarray]]], first: str, others: list[str], windows: int
+) -> dict[str, dict[str, Any]]:
+    """Return by how much the other variants lie above the first, from means over blocks of so many windows."""
+    found: dict[str, dict[str, Any]] = {score: {} for score in SCORES}
+    for name in others:
+        for score in SCORES:
+            pairs = zip(curves[name][score], curves[first][score], strict=True)
+            less = [torch.as_tensor(mine - its).split(windows) for mine, its in pairs]
+            blocks = torch.stack([block.nanmean() for row in less for block in row])
+            found[score][name] = estimate(blocks, torch.arange(len(less)).repeat_interleave(len(less[0])))
+    return found
+
+
 def write(
     args: argparse.Namespace,
     spec: CorpusSpec,
-    report: Report,
+    reports: dict[str, Report],
     curves: dict[str, dict[str, list[np.ndarray]]],
     memory_mb: dict[str, list[tuple[float, float]]],
     start: float,
 ) -> None:
-    """Write the figures: curves by character, slopes by score and variant (null where there is no interval)."""
+    """Write the figures: curves by character, slopes and levels by score and variant (null without interval)."""
     rounded = {
         name: {score: [[round(float(x), 4) for x in row] for row in rows] for score, rows in by_score.items()}
         for name, by_score in curves.items()
@@ -345,7 +366,7 @@ def write(
         "frames": spec.frames,
         "window_s": args.window,
         "memory_mb": memory_mb,
-        "slopes_per_minute": finite(report.as_dict()["scores"]),
+        **{name: finite(report.as_dict()["scores"]) for name, report in reports.items()},
         "curves": finite(rounded),
     }
     write_json(args.output, content)

@@ -14,7 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)  # xdist runs one worker per core
-    os.environ["OMP_NUM_THREADS"] = "1"  # commands that tests start, too: sums of several threads are not equal to the bit
+    os.environ["OMP_NUM_THREADS"] = "1"  # nor do commands that tests start: other threads, other sums
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
