@@ -4,7 +4,8 @@
 
 Every variant is the recipe recipes/base/identity.yaml trained from nothing (`reference`) with one change, or the
 three recipes of the curriculum in turn, with as many steps in all. Each is trained on the same corpus and measured on
-the same held-out clips, given the kinds of references that it was trained with. Parameters and FLOPs are those of the
+the same held-out clips, given the kinds of references that it was trained with, and on clips of 8 s that listen with
+free head motion, of other characters, since reactions are few. Parameters and FLOPs are those of the
 backbone in one pass over one training clip. A run that is killed goes on where it stopped when it is started again;
 what is finished is not done twice. Trainings lie in --work with the overlay that made them, results in --output.
 """
@@ -39,7 +40,8 @@ RECIPES = Path(__file__).parent.parent / "recipes" / "base"
 AT_ONCE = {"identity": 1.0}
 CURRICULUM = {"speak": 0.3, "listen": 0.5, "identity": 0.2}
 FROM_NOTHING = {"start": None, "learning_rate": 2.5e-3, "audio_rate": 1.0}
-SHOWN = ("lip_correlation", "false_lip_motion", "reaction_z", "identity_distance", "head_energy_ratio")
+SHOWN = ("lip_correlation", "false_lip_motion", "identity_distance", "head_energy_ratio")
+LISTENING = ("reaction_z", "listening_speed")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--identities", type=int, default=64, help="characters to train on")
     parser.add_argument("--held-out", type=int, default=24, help="characters to measure on, two clips each")
     parser.add_argument("--frames", type=int, default=97, help="frames of the measured clips, 1 + 4k")
+    parser.add_argument("--listening", type=int, default=72, help="clips that listen, three of each character")
     parser.add_argument("--work", type=Path, default=Path("runs/ablation"), help="folder of the trainings")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/ablation.json"))
     args = parser.parse_args()
@@ -231,6 +234,19 @@ def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     return {"took_s": took, **cost(model, next(iter(data.val_dataloader()))), **report.as_dict()}
 
 
+def listen(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Measure how one variant listens."""
+    people = {"identities": 1, "clips_per_identity": 1, "seen_clips": 1, "test_identities": 1, "raw_videos": 0}
+    shown = {"val_identities": -(-args.listening // 3), "val_clips_per_identity": 3, "kinds": {"listen": 1.0}}
+    spec = CorpusSpec(seconds=8.1, motion=1.0, seed=1000, **people, **shown)
+    kinds = ("global", *VARIANTS[name].kinds)
+    data = PuppetData(spec, measured_frames=spec.frames, measured_kinds=kinds, measured_clips=args.listening)
+    data.prepare_data()
+    model = load_model(train(name, seed, args)[0])
+    report = measure(model, data.performance_loaders()["held_out"], read, ("codec", "generated"))
+    return {"listening": report.as_dict()}
+
+
 def load_results(args: argparse.Namespace) -> dict[str, Any]:
     """Return what is finished, and refuse results of another budget."""
     budget = {name: getattr(args, name) for name in ("steps", "batch", "identities", "held_out", "frames")}
@@ -244,10 +260,11 @@ def load_results(args: argparse.Namespace) -> dict[str, Any]:
 
 def show(results: dict[str, Any]) -> None:
     """Print one row per variant and seed."""
-    table = Table("variant", "seed", "parameters", "audio", "GFLOP", *SHOWN)
+    table = Table("variant", "seed", "parameters", "audio", "GFLOP", *SHOWN, *LISTENING)
     for name, found in results["runs"].items():
         for seed, row in found["seeds"].items():
             scores = [row["scores"].get(metric, {}).get("generated") for metric in SHOWN]
+            scores += [row["listening"]["scores"].get(metric, {}).get("generated") for metric in LISTENING]
             cells = [f"{s['value']:.3f} [{s['low']:.3f}, {s['high']:.3f}]" if s else "" for s in scores]
             size = (f"{row['parameters']:,}", f"{row['audio_parameters']:,}", f"{row['flops'] / 1e9:.3f}")
             table.add_row(name, seed, *size, *cells)
@@ -260,9 +277,11 @@ def main() -> None:
     for seed in args.seeds:
         for name in args.variants:
             found = results["runs"].setdefault(name, {"what": VARIANTS[name].what, "seeds": {}})
-            if str(seed) not in found["seeds"]:
-                found["seeds"][str(seed)] = run(name, seed, args)
-                write_json(args.output, results)
+            row = found["seeds"].setdefault(str(seed), {})
+            for part, measured in {"scores": run, "listening": listen}.items():
+                if part not in row:
+                    row |= measured(name, seed, args)
+                    write_json(args.output, results)
     show(results)
 
 

@@ -26,6 +26,8 @@ def test_good_sample_passes(sample):
         ({"frames": -3}, "frames"),
         ({"frames": 16.5}, "frames"),
         ({"width": None}, "width"),
+        ({"caption": None}, "caption"),
+        ({"caption": ["waves"]}, "caption"),
         ({"states": []}, "states cover"),
         ({"states": [[0, 9, "speaking"]]}, "states cover"),
         ({"states": [[0, 4, "speaking"], [5, 17, "idle"]]}, "states cover"),

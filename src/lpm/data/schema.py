@@ -123,6 +123,8 @@ def _check_header(key: str, meta: dict[str, Any]) -> None:
         )
     if "key" in meta and meta["key"] != key:
         raise SchemaError("key", f"sample {key} calls itself {meta['key']!r} in json; make both equal")
+    if not isinstance(caption := meta.get("caption", ""), str):
+        raise SchemaError("caption", f"sample {key}: caption {caption!r} is no text; write a string, or leave it out")
     for name in ("fps", "frames", "width", "height"):
         value = meta.get(name)
         whole = name == "fps" or isinstance(value, int)
