@@ -119,7 +119,7 @@ def main() -> None:
         print_report(f"level, minus {first}", less)
     memory_mb = {name: [each.memory_mb for each in rows] for name, rows in seen.items()}
     write(args, spec, {"slopes_per_minute": report, f"minus_{first}": less}, curves, memory_mb, start)
-    plot(args.output.with_suffix(".png"), curves, report, args.window)
+    plot(args.output.with_suffix(".png"), curves, args.window)
     pictures = [rows[0].pictures for rows in seen.values()]
     Image.fromarray(strip(pictures, PICTURES)).save(args.output.with_name(f"{args.output.stem}-strip.png"))
     print(json.dumps({"output": str(args.output), "plot": str(args.output.with_suffix(".png"))}))
@@ -381,22 +381,20 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def plot(path: Path, curves: dict[str, dict[str, list[np.ndarray]]], report: Report, window: float) -> None:
+def plot(path: Path, curves: dict[str, dict[str, list[np.ndarray]]], window: float) -> None:
     """Draw one picture per score: the mean over characters, and each character faintly."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(16, 7), layout="constrained")
-    for axis, (score, label) in zip(figure.subplots(2, 3).flat, SCORES.items(), strict=True):
+    figure = Figure(figsize=(16, 8), layout="constrained")
+    axes = figure.subplots(2, 3).flat
+    for axis, (score, label) in zip(axes, SCORES.items(), strict=True):
         for name, colour in zip(curves, cycle(COLOURS)):
             rows = np.stack(curves[name][score])
-            minutes, slope = window_times(rows.shape[1], window).numpy(), report.scores[score][name]
-            interval = f"{float(slope.value):+.3g} / min"
-            if not math.isnan(slope.low):
-                interval += f" [{float(slope.low):+.3g}, {float(slope.high):+.3g}]"
+            minutes = window_times(rows.shape[1], window).numpy()
             axis.plot(minutes, rows.T, color=colour, alpha=0.15, linewidth=0.7)
-            axis.plot(minutes, np.nanmean(rows, axis=0), color=colour, label=f"{name}: {interval}")
+            axis.plot(minutes, np.nanmean(rows, axis=0), color=colour, label=name)
         axis.set(title=label, xlabel="minutes")
-        axis.legend(fontsize=7)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves))
     figure.savefig(path, dpi=120)
 
 
