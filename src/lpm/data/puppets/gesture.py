@@ -8,13 +8,17 @@ from lpm.data.puppets.behaviour import RULE
 
 
 def bump(times: np.ndarray, start: float, rise: float, hold: float, fall: float) -> np.ndarray:
-    """Return a smooth 0 -> 1 -> 0 curve (N,) with the given durations in seconds.
+    """Return a smooth 0 -> 1 -> 0 curve (N,) with the given durations in seconds; ``times`` rise.
 
     >>> bump(np.array([0.0, 0.5, 1.0, 2.0]), 0.0, 1.0, 0.5, 0.5).tolist()
     [0.0, 0.5, 1.0, 0.0]
     """
-    share = np.clip(np.minimum((times - start) / rise, (start + rise + hold + fall - times) / fall), 0, 1)
-    return share * share * (3 - 2 * share)
+    curve, stop = np.zeros(len(times)), start + rise + hold + fall
+    inside = slice(*np.searchsorted(times, (start, stop)))
+    moments = times[inside]
+    share = np.clip(np.minimum((moments - start) / rise, (stop - moments) / fall), 0, 1)
+    curve[inside] = share * share * (3 - 2 * share)
+    return curve
 
 
 def nod(times: np.ndarray, start: float, count: int, size: float) -> np.ndarray:
