@@ -256,7 +256,7 @@ class Watched:
         found["sharp"] = sharpness(video_THWC).numpy()
         for name, values in found.items():
             self.rows[name].append(values)
-        self.pictures += [frame for i, frame in enumerate(video_THWC, self.seen) if i in self.wanted]
+        self.pictures += [frame.copy() for i, frame in enumerate(video_THWC, self.seen) if i in self.wanted]
         self.seen += len(video_THWC)
         self.size += sum(values.nbytes for values in found.values())
 
