@@ -36,7 +36,6 @@ def test_a_model_of_real_weights_trains_and_performs(weights, corpus, monkeypatc
     monkeypatch.setattr("lpm.train.data.build_corpus", lambda *_: None)
     shutil.copytree(corpus / "shards", "corpus/shards")
     words = ["fit", "--config", str(RECIPES / "base.yaml"), "--config", str(RECIPES / "overlay/1b.yaml")]
-    words += ["--config", without_average()]
     words += ["--trainer.accelerator=cpu", "--trainer.precision=32", "--trainer.max_steps=2"]
     words += [
         "--trainer.val_check_interval=2",
@@ -57,14 +56,6 @@ def test_a_model_of_real_weights_trains_and_performs(weights, corpus, monkeypatc
     config = yaml.safe_load(next(Path("runs/1b").rglob("config.yaml")).read_text())
     assert config["data"]["init_args"]["beginning"] == "lpm.data.continue_from_causal"
     check_export(checkpoint, model.backbone)
-
-
-def without_average():
-    """An overlay of base.yaml, whose average, and so its checkpoint, keeps the start for 100 steps."""
-    callbacks = yaml.safe_load((RECIPES / "base.yaml").read_text())["trainer"]["callbacks"]
-    callbacks[0]["init_args"] = {"decay": 0.0, "update_starting_at_step": 0}
-    Path("early.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks}}))
-    return "early.yaml"
 
 
 def check_report(folder):
