@@ -30,14 +30,17 @@ class Average(WeightAveraging):
 
 
 def averaged(average: Tensor, now: Tensor, steps: Tensor | int, decay: float, start: int) -> Tensor:
-    """Return the average after one more step.
+    """Return the average of a tensor after ``steps`` earlier ones and one more, without waiting for a device.
 
     >>> averaged(torch.tensor(1.0), torch.tensor(2.0), 5, decay=0.75, start=5)
     tensor(2.)
     >>> averaged(torch.tensor(1.0), torch.tensor(2.0), 6, decay=0.75, start=5)
     tensor(1.2500)
     """
-    return torch.lerp(average, now, 1 - decay) if int(steps) > start and now.is_floating_point() else now
+    if not now.is_floating_point():
+        return now
+    share = torch.where(torch.as_tensor(steps, device=now.device) > start, 1 - decay, 1.0)
+    return torch.lerp(average, now, share.to(now.dtype))
 
 
 def check_decay(decay: float) -> float:
