@@ -5,6 +5,7 @@ from importlib.resources import as_file, files
 
 import pytest
 
+from lpm.codec.pretrained import shipped_codec
 from lpm.train import checkpoint
 from lpm.train.checkpoint import fingerprint
 
@@ -40,3 +41,11 @@ def test_a_builder_counts_by_what_it_builds(model, monkeypatch):
     next(model.backbone.parameters()).data += 1
     assert fingerprint("lpm.sample.base_puppet") != before
     assert fingerprint("runs/nothing.ckpt") == "runs/nothing.ckpt"
+
+
+def test_another_codec_makes_a_folder_another_since_the_folder_leaves_it_out(weights, tmp_path, monkeypatch):
+    before = fingerprint(weights)
+    codec = tmp_path / "tiny.safetensors"
+    codec.write_bytes(shipped_codec().read_bytes() + b"\n")
+    monkeypatch.setattr(checkpoint, "shipped_codec", lambda: codec)
+    assert fingerprint(weights) != before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -60,13 +61,18 @@ def load_codec(path: str | Path) -> TinyCodec:
     return codec.eval()
 
 
+def shipped_codec() -> Traversable:
+    """Return the file of the codec that ships with the package, which folders of performance models leave out."""
+    return files("lpm.codec") / "weights" / "tiny.safetensors"
+
+
 def tiny_codec(weights: str | Path | None = None, trainable: bool = False) -> TinyCodec:
     """Return the tiny codec with the weights that ship with the package, or with those at ``weights``.
 
     Frozen unless ``trainable``. See ``weights/tiny.md`` for how they were trained.
     """
     if weights is None:
-        with as_file(files("lpm.codec") / "weights" / "tiny.safetensors") as path:
+        with as_file(shipped_codec()) as path:
             codec = load_codec(path)
     else:
         codec = load_codec(weights)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lpm.backbone import realise
 from lpm.build import build
+from lpm.codec.pretrained import shipped_codec
 from lpm.hub.card import CARD
 from lpm.nn import check_keys, shapes
 from lpm.sample.adapter import base_of, load_adapter
@@ -63,7 +64,8 @@ def load_same(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> N
 def fingerprint(source: Path | str | None) -> str:
     """Return a short hash of the files of weights, the shipped ones if None: weights written anew have another name.
 
-    The card beside them does not count. What a builder makes is built; a repository of the Hub counts by its name.
+    The codec that ships counts, too, since a weights folder leaves it out; the card does not. What a builder makes is
+    built; a repository of the Hub counts by its name.
     """
     if source is None:
         with as_file(files("lpm.sample") / "weights" / "base") as folder:
@@ -71,9 +73,11 @@ def fingerprint(source: Path | str | None) -> str:
     path, digest = Path(source), hashlib.sha256()
     if not path.exists():
         return built_fingerprint(load_performance(source)) if is_builder(source) else str(source)
-    for part in [path] if path.is_file() else sorted(x for x in path.rglob("*") if x.is_file() and x.name != CARD):
-        with part.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    own = [path] if path.is_file() else sorted(x for x in path.rglob("*") if x.is_file() and x.name != CARD)
+    with as_file(shipped_codec()) as codec:
+        for part in [*own, codec]:
+            with part.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]
 
 
