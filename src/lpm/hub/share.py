@@ -11,6 +11,7 @@ from lpm.build import build
 from lpm.hub.card import CARD, Card, write_card
 from lpm.hub.folder import Spec, read_spec, read_tensors, write_folder
 from lpm.hub.remote import fetch, push_folder
+from lpm.nn import check_keys, shapes
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -103,16 +104,9 @@ def push_to_hub(
 
 
 def check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Raise ValueError with the first names that are missing, unexpected or of another shape."""
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    other = sorted(name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape)
-    if missing or extra or other:
-        faults = [
-            f"{len(names)} {word} ({names[0]})"
-            for word, names in (("missing", missing), ("unexpected", extra), ("misshapen", other))
-            if names
-        ]
-        raise ValueError(f"weights do not fit the spec: {', '.join(faults)}; use the config.json they were saved with")
+    """Raise ``lpm.nn.KeysDiffer`` with a table of all names that are missing, unknown or of another shape."""
+    what = "weights do not fit the spec, use the config.json they were saved with"
+    check_keys(shapes(expected), shapes(found), what)
 
 
 def share_all(part: nn.Module, spec: Spec) -> tuple[Spec, dict[str, Tensor]]:

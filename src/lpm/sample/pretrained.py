@@ -40,7 +40,7 @@ def load_performance(source: Path | str) -> PerformanceModel:
             ``lpm.sample.base_puppet``.
 
     Raises:
-        ValueError: none of these, or the weights do not fit the spec (the first keys that differ are named).
+        ValueError: none of these, or the weights do not fit the spec (the message is a table of the keys).
     """
     if is_builder(source):
         model = build(str(source))
