@@ -7,8 +7,8 @@ into a smile of its own in another. The model makes each clip with the global re
 expressions and with all, and with the body views and expressions of somebody else, from equal noise; controls are the
 truth through the codec and the first picture standing still. Scores, with 95 % intervals over characters, are of what
 the first picture does not show; so are the differences to the global reference alone, paired by clip. A grid goes
-beside the output, a row for each of the first clips: its first picture, then the last one as truth, truth through the
-codec, global, body, expression and all.
+beside the output, a row for each of the first clips: its first picture, then the last one as truth, global, body,
+expression and all.
 
 What a model makes of references depends on its training. The Base weights that ship, measured without --model, saw
 others than the global one on 3 % of their clips at most, and nobody in them turned so or had a smile of its own:
@@ -25,7 +25,6 @@ from drift import finite
 from performance import machine
 from PIL import Image
 
-from lpm.codec import load_codec
 from lpm.data.puppets import read
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.train import PuppetData
@@ -36,7 +35,7 @@ from lpm.train.measure import Report
 from lpm.train.revealed import Revealed, differences, measure_videos, summarise_revealed, videos
 from lpm.train.seeing import SETS, reference_performers
 
-SHOWN = ("truth", "codec", *SETS)
+SHOWN = ("truth", *SETS)
 UNITS = {
     "back_psnr": "dB, profiles and back, up is better",
     "face_psnr": "dB, a face that comes to light, up is better",
@@ -49,7 +48,6 @@ UNITS = {
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="checkpoint or weights folder; the shipped weights if absent")
-    parser.add_argument("--codec", type=Path, help="codec weights that show the latents; the model's own if absent")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write; the grid goes beside it")
     parser.add_argument("--identities", type=int, default=24, help="held-out characters, two clips each")
     parser.add_argument("--seconds", type=float, default=4.1)
@@ -78,8 +76,6 @@ def spec_of(args: argparse.Namespace) -> CorpusSpec:
 def main() -> None:
     args, start = arguments(), time.perf_counter()
     model, spec = load_performer(args.model), spec_of(args)
-    if args.codec is not None:
-        model.codec = load_codec(args.codec).eval()
     data = PuppetData(
         spec,
         measured_kinds=("global", "body", "expression"),
