@@ -4,10 +4,13 @@ import signal
 import sys
 
 import pytest
+from torch import Size
 
 from bad_input import error_line
 from lpm.cli import lightning_main, main
+from lpm.cli.errors import report
 from lpm.cli.scripts import other_lightning
+from lpm.nn import check_keys
 
 TOY = """
 import torch
@@ -194,3 +197,14 @@ def test_litserve_is_not_asked_to_install_things(tmp_path, monkeypatch, capsys):
     assert other_lightning() is None
     assert lightning_main(["run", "app"]) == 2
     assert "unknown command 'lightning run'" in error_line(capsys)
+
+
+def test_keys_that_do_not_fit_are_a_table_then_one_line(capsys):
+    needed, found = {"a.weight": Size([4]), "b": Size([2])}, {"a.weight": Size([3])}
+    assert report(lambda: check_keys(needed, found, "weights of here, take others")) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "key       is         needs  has",
+        "b         missing    (2,)   -",
+        "a.weight  misshapen  (4,)   (3,)",
+        "error: weights of here, take others: 1 missing, 1 misshapen",
+    ]

@@ -13,11 +13,12 @@ from lpm.cli.table import EXTRAS
 BAD_INPUT = 2
 INTERRUPTED = 130
 MISCONFIGURED = "MisconfigurationException"  # of Lightning, which is too heavy to import here
+KEYS_DIFFER = "KeysDiffer"  # of lpm.nn, likewise: a line, then a table
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def report(work: Callable[[], int], full: bool = False) -> int:
-    """Do the work and return its exit code; print bad input as one line ``error: ...``.
+    """Do the work and return its exit code; print bad input as one line ``error: ...``, after the table if it has one.
 
     Bad input is a missing file, what Lightning calls a misconfiguration, or a ``ValueError`` or ``ImportError`` that
     our own code raises. Anything else is a bug and keeps its traceback.
@@ -47,6 +48,8 @@ def report(work: Callable[[], int], full: bool = False) -> int:
             raise
         if full:
             traceback.print_exc()
+        if type(error).__name__ == KEYS_DIFFER:
+            print(str(error).partition("\n")[2], file=sys.stderr)
         print(f"error: {one_line(error)}", file=sys.stderr)
         return BAD_INPUT
 
@@ -70,7 +73,8 @@ def one_line(error: BaseException) -> str:
         return f"config: {str(error.full_key or '').partition('.')[2]}: {str(error).splitlines()[0]}"
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return f'{error.name} is not installed; run: pip install "lpm[{EXTRAS[error.name]}]"'
-    return explain(str(error)) or type(error).__name__
+    message = str(error).partition("\n")[0] if type(error).__name__ == KEYS_DIFFER else str(error)
+    return explain(message) or type(error).__name__
 
 
 def _raised_by_us(error: BaseException) -> bool:
