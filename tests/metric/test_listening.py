@@ -85,6 +85,18 @@ def test_contingency_z_sees_reactions_and_not_their_shuffle():
     assert frozen.value == pytest.approx(0)
 
 
+def test_a_rhythm_that_all_conversations_share_is_no_reaction():
+    rng, still = np.random.default_rng(0), np.zeros(FRAMES)
+    clips = []
+    for _ in range(24):
+        times = np.array([1.0, 4.0, 7.0]) + rng.uniform(-0.3, 0.3, 3)
+        nods = np.array([1.5, 4.5, 7.5]) + rng.uniform(-0.3, 0.3, 3)  # at the usual moments, whatever was heard
+        pitch = sum(4 * np.exp(-(((np.arange(FRAMES) / FPS - t) / 0.15) ** 2)) for t in nods)
+        clips.append((cue_train(times, FRAMES, FPS), reaction(still, pitch, still, still, FPS)))
+    assert abs(score(clips).value) < 2
+    assert score(clips[:8]).low > 0  # half of chance is shifted, with so few other clips
+
+
 def test_the_interval_lies_around_its_value():
     for first in (0, 12, 24):
         found = score([conversation(seed) for seed in range(first, first + 12)])

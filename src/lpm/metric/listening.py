@@ -14,6 +14,7 @@ from lpm.metric.statistics import Estimate, resample_counts, resampling_units
 
 CUE_WIDTH = 0.08
 MIN_SHIFT = 3.0
+ENOUGH_CLIPS = 10
 
 
 def false_lip_motion(
@@ -83,8 +84,10 @@ def contingency(cues_PT: Signal, reaction_T: Signal, listening_T: Signal, fps: f
 def chance_tracks(cues: list[Tensor], clip: int, fps: float, count: int, generator: torch.Generator) -> Tensor:
     """Return ``count`` cue tracks that clip did not hear, (count, T).
 
-    They are other clips' tracks (repeated or cut to length), and the clip's own shifted in a circle by 3 s or more
-    where it is at least 6 s long.
+    They are other clips' tracks, repeated or cut to length. With fewer than 10 of those, half are the clip's own,
+    shifted in a circle by 3 s or more, where it is at least 6 s long. Shifts are the lesser control: cues have their
+    places in a conversation, which other clips keep and shifts do not, so that whoever moves in that rhythm, whatever
+    is said, seems to react.
     """
     own = cues[clip]
     least = round(MIN_SHIFT * fps)
@@ -95,7 +98,7 @@ def chance_tracks(cues: list[Tensor], clip: int, fps: float, count: int, generat
     picks = torch.rand(count, 2, generator=generator)
     rows = []
     for kind, which in picks.tolist():
-        if others and (kind < 0.5 or not shifts):
+        if len(others) >= ENOUGH_CLIPS or (others and kind < 0.5) or not shifts:
             other = cues[others[int(which * len(others))]]
             rows.append(other.repeat(-(-len(own) // len(other)))[: len(own)])
         else:
