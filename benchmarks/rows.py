@@ -9,6 +9,7 @@ BACKBONE and REFINER are checkpoints or weights folders (or ``lpm.sample.base_pu
     window=CHUNKS     last chunks that are remembered
     references=no     the streams see their first picture alone
     evaluations=N     of the backbone for a chunk; without a refiner all 3 of the pair, else 2
+    eight_bit=yes     both networks keep their chunks in 8 bits
 """
 
 import argparse
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpm.backbone import CausalDiT
+from lpm.nn import EightBit
 from lpm.sample import FewSteps, online_levels
 from lpm.sample.pretrained import is_builder
 from lpm.stream import StreamSampler
@@ -37,6 +39,7 @@ class Row:
     window: int | None = None
     references: bool = True
     evaluations: int | None = None
+    eight_bit: bool = False
 
     def sampler(self) -> StreamSampler:
         """Return what streams."""
@@ -45,7 +48,7 @@ class Row:
         refiner = None if self.refiner is None else self._remembering(load_model(self.refiner).backbone)
         evaluations = self.evaluations or (3 if refiner is None else 2)
         steps = FewSteps(online_levels(model.shift)[:evaluations], self.history)
-        return StreamSampler(model, refiner, steps)
+        return StreamSampler(model, refiner, steps, stored=EightBit if self.eight_bit else None)
 
     def stamp(self) -> list[str]:
         """Return what tells a row from that of other runs: its options, and size and time of its files."""
@@ -61,12 +64,14 @@ class Row:
         return network
 
 
+YES = {"no": False, "yes": True}
 OPTIONS = {
     "history": float,
     "sink": int,
     "window": int,
-    "references": lambda word: {"no": False, "yes": True}[word],
+    "references": YES.__getitem__,
     "evaluations": int,
+    "eight_bit": YES.__getitem__,
 }
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lpm.build import locate
+from lpm.cli.command import command_parser, option_names
 from lpm.cli.table import COMMANDS, TRAINER
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +33,13 @@ def test_commands_exist(page):
     for block in blocks(page, "bash"):
         for words in re.findall(r"^(?:lpm|lightning) (.*)", block, flags=re.MULTILINE):
             first = words.split()
-            assert first[0] in TRAINER or {tuple(first[:1]), tuple(first[:2])} & set(COMMANDS), words
+            if first[0] in TRAINER:
+                continue
+            path = next((path for path in (tuple(first[:2]), tuple(first[:1])) if path in COMMANDS), None)
+            assert path, words
+            known = {*option_names(command_parser(locate(COMMANDS[path][0].replace(":", ".")), "lpm")), "help"}
+            shown = {name.split(".")[0] for name in re.findall(r" --([\w.-]+)", words.split("#")[0])}
+            assert shown <= known | {name.split(".")[0] for name in known}, words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from lightning import LightningModule, Trainer
 
@@ -10,6 +11,7 @@ from lpm.cli import main
 from lpm.cli.trainer import LPMCLI, cli
 from lpm.data import continue_from_causal
 from lpm.data.puppets.references import ALONE
+from lpm.distill import LpipsDistance
 from lpm.sample import base_puppet
 from lpm.sample.pretrained import load_weights, own_weights, read_weights
 from tiny_weights import save_encoders
@@ -27,9 +29,9 @@ def words(name: str) -> list[str]:
     return [word for file in (*below, name) for word in ("--config", str(RECIPES / file))]
 
 
-def build(name: str, folder: Path) -> LPMCLI:
+def build(name: str, folder: Path, *more: str) -> LPMCLI:
     tiny = ["--trainer.accelerator=cpu", f"--trainer.default_root_dir={folder}", "--trainer.fast_dev_run=true"]
-    return cli("lpm", [*words(name), *tiny], run=False)
+    return cli("lpm", [*words(name), *tiny, *more], run=False)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -114,3 +116,18 @@ def test_preferences_are_tuned_as_the_weights_that_ship_perform(tmp_path, monkey
     """Candidates are made with the guidance of the shipped weights; so are the performances before and after."""
     monkeypatch.chdir(tmp_path)
     assert build("dpo.yaml", tmp_path).model.model.guidance == base_puppet().guidance
+
+
+def test_the_perceptual_term_may_be_lpips(tmp_path, monkeypatch):
+    """As the comment in the recipe says; the layers are those of torchvision, their weights random."""
+    vgg = pytest.importorskip("torchvision.models.vgg")
+    monkeypatch.chdir(tmp_path)
+    layers = vgg.make_layers(vgg.cfgs["D"], batch_norm=False).state_dict()
+    torch.save({f"features.{name}": tensor for name, tensor in layers.items()}, "vgg16.pth")
+    term = "--model.init_args.stage.init_args.perceptual"
+    choice = [f"{term}=lpm.distill.LpipsDistance", f"{term}.init_args.weights=vgg16.pth"]
+    distance = build("online/off_policy.yaml", tmp_path, *choice).model.stage.perceptual
+    assert isinstance(distance, LpipsDistance)
+    own = distance.network.net.state_dict()
+    assert len(own) == len(layers) == 26
+    assert all(torch.equal(tensor, layers[name.partition(".")[2]]) for name, tensor in own.items())

@@ -4,12 +4,14 @@ from dataclasses import replace
 import pytest
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lpm.backbone import CausalDiT, block_mask, puppet_small
 from lpm.nn import EightBit, KVCache
 from lpm.ops import flex
+from lpm.stream import ChunkNoise
 from lpm.types import Conditions
-from tiny_streams import FPS, at, causal, clip, dit, row, stream, together
+from tiny_streams import FPS, STRIDE, at, causal, clip, dit, row, stream, together
 
 EXACT = {"rtol": 0, "atol": 1e-9}
 
@@ -46,11 +48,24 @@ def layers(model):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "chunk, size, references, tokens",
-    [(5, (4, 4), 2, 23 * 4), (6, (4, 6), 2, 27 * 6), (7, (2, 6), 2, 31 * 3), (7, (4, 8), 3, 2 * 128)],
+    "chunk, sink, window, chunks, size, references, tokens",
+    [
+        (1, 0, 1, 5, (4, 4), 2, 8 * 4),
+        (1, 2, 20, 24, (2, 2), 2, 27),
+        (2, 3, 2, 7, (4, 8), 1, 128),
+        (4, 0, 1, 4, (4, 6), 2, 19 * 6),
+        (4, 3, 2, 7, (4, 4), 3, 128),
+        (5, 1, 1, 4, (4, 4), 2, 23 * 4),
+        (6, 1, 1, 4, (4, 6), 2, 27 * 6),
+        (7, 1, 1, 4, (2, 6), 2, 31 * 3),
+        (7, 1, 1, 4, (4, 8), 3, 2 * 128),
+        (8, 0, 1, 3, (4, 16), 3, 28 * 16),
+        (8, 1, 1, 4, (4, 4), 3, 36 * 4),
+        (8, 2, 20, 3, (2, 6), 2, 27 * 3),  # nothing is forgotten
+    ],
 )
-def test_every_layer_of_a_stream_equals_that_of_the_whole_clip(chunk, size, references, tokens):
-    model, chunks = causal(chunk, sink=1, window=1), 4
+def test_every_layer_of_a_stream_equals_that_of_the_whole_clip(chunk, sink, window, chunks, size, references, tokens):
+    model = causal(chunk, sink, window)
     latents, t, conditions = clip(1 + chunk * chunks, size=size, references=references)
     with layers(model) as whole:
         expected = model(latents, t, conditions, FPS)
@@ -120,18 +135,26 @@ def test_one_block_sees_its_chunk_the_sink_and_the_window_and_nothing_else(sink,
         assert seen.tolist() == wanted
 
 
-def test_the_future_cannot_change_the_past():
-    model = causal(sink=1, window=1)
+@pytest.mark.parametrize("sink, window", [(1, 1), (0, 2)])
+def test_the_future_cannot_change_the_past(sink, window):
+    model = causal(sink=sink, window=window)
     latents, t, conditions = clip(13)
-    latents.requires_grad_()
-    t.requires_grad_()
+    voices = (conditions.speak, 0.15), (conditions.listen, 0.1)  # look-ahead in seconds
+    inputs = [latents, t, *(voice.tokens_BAD for voice, _ in voices)]
+    for x in inputs:
+        x.requires_grad_()
     made = model(latents, t, conditions, FPS)
     for last in (0, 2, 6):  # the first picture, and the end of a chunk
         past = made[:, : 1 + last]
-        gradients = torch.autograd.grad((past * torch.randn_like(past)).sum(), (latents, t), retain_graph=True)
-        for gradient in gradients:
+        gradients = torch.autograd.grad((past * torch.randn_like(past)).sum(), inputs, retain_graph=True)
+        for gradient in gradients[:2]:
             assert gradient[:, 1 + last :].abs().max() == 0
             assert last == 0 or gradient[:, last].abs().max() > 0
+        for gradient, (voice, look_ahead) in zip(gradients[2:], voices):
+            ends = voice.start + torch.arange(1, 1 + gradient.shape[1]) / voice.rate
+            early = ends < (1 + STRIDE * last) / FPS + look_ahead + 1e-6
+            assert gradient[:, ~early].abs().max() == 0
+            assert gradient[:, early][:, -1].abs().max() > 0
 
 
 @torch.no_grad()
@@ -311,6 +334,29 @@ def test_nothing_in_the_loop_waits_for_the_host(stored, turn_once):
     stream(model, latents[:, :3], t[:, :3], conditions, cache)
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         cache.count_B[0].item()
+
+
+class Unwaited(TorchDispatchMode):
+    """Fails where numbers of the host are copied to another device and the host waits for the copy."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten._to_copy.default and args[0].device.type == "cpu" != made.device.type:
+            assert kwargs.get("non_blocking"), f"{tuple(made.shape)} is sent, and waited for"
+        return made
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("summary", [0, 2])
+def test_what_the_host_works_out_is_sent_without_waiting(summary):
+    model, (latents, t, conditions) = causal(depth=1, summary=summary), clip(9)
+    cache = KVCache.restore(on_meta(begin(model, latents, conditions).state_dict()))
+    model, (latents, t, conditions) = model.to("meta"), on_meta([latents, t, conditions])
+    with Unwaited():
+        stream(model, latents, t, conditions, cache)
+        ChunkNoise(0, 0, 0)(latents)
+    with pytest.raises(AssertionError, match="waited for"), Unwaited():
+        torch.zeros(3).to("meta")
 
 
 def on_meta(parts):

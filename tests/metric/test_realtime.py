@@ -104,6 +104,11 @@ def test_growth_finds_a_slope_under_noise_and_leaves_the_warm_up_out(slope):
     assert found.high - found.low < 0.2
 
 
+def test_slopes_are_per_hour_of_video():
+    events = log(delays=[0] * 200, fps=4.0)  # half a second of video a second, and a megabyte more each time
+    assert summarise(events)["memory_mb_per_hour"]["value"] == pytest.approx(2 * 3600)
+
+
 def test_growth_of_a_short_log_is_unknown():
     assert growth(torch.ones(5), torch.arange(5.0)).value != growth(torch.ones(5), torch.arange(5.0)).value
 

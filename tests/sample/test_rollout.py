@@ -1,8 +1,9 @@
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 import torch
 
+from listed_streams import Lists
 from lpm.flow import PredictClean, PredictVelocity
 from lpm.sample import FewSteps, add_noise, backbone_steps, hear, make_chunk, refiner_steps, remember, roll_out
 from tiny_streams import FPS, STRIDE, at, causal, clip
@@ -138,6 +139,38 @@ def test_no_gradient_leaks_from_chunk_to_chunk(pick):
     through = weight_gradient(model, latents, conditions, 6, pick, through_history=True)
     differs = any((a - b).abs().max() > 1e-6 for a, b in zip(found, through))
     assert differs is (pick > 0)
+
+
+def by_lists(model, latents, conditions, pick):
+    """The gradient of one chunk's numbers through all that came before it, where nothing is ever overwritten."""
+    memory, noise = Lists(model, latents[:, 0], conditions), seeded()
+
+    def clean(noisy, level, heard):
+        return noisy - level * memory(noisy, levels(level), heard)
+
+    def levels(level):
+        return torch.full((2, 2), level, dtype=torch.float64)
+
+    for index, noisy in enumerate(starts(pick + 1)):
+        heard = at(conditions, index, 2)
+        with torch.no_grad():
+            for level, lower in pairwise(STEPS.levels):
+                noisy = (1 - lower) * clean(noisy, level, heard) + lower * noise(noisy)
+        made = clean(noisy, STEPS.levels[-1], heard)
+        history = (1 - STEPS.history) * made + STEPS.history * noise(noisy)
+        memory.extend(history, levels(STEPS.history), heard)
+    loss = (made * torch.linspace(-1, 1, made.numel(), dtype=torch.float64).view_as(made)).sum()
+    return torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
+
+
+@pytest.mark.parametrize("pick", [2, 4])
+def test_the_gradient_through_the_history_equals_that_of_lists(pick):
+    """Of a chunk whose memory was overwritten later, and of one that sees the sink after the window has moved on."""
+    model = causal(sink=1, window=1, depth=2)
+    latents, _, conditions = clip(9)
+    found = weight_gradient(model, latents, conditions, 5, pick, through_history=True)
+    for a, b in zip(found, by_lists(model, latents, conditions, pick)):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_the_gradient_can_be_truncated():

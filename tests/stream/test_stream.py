@@ -1,20 +1,23 @@
 """A stream equals one offline roll-out, however its voices come in and whatever else runs beside it."""
 
 import gc
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lpm.backbone import CausalDiT
 from lpm.condition import Windows
+from lpm.distill import Judged, OnPolicy
 from lpm.nn import EightBit
 from lpm.sample import FewSteps, backbone_steps
-from lpm.stream import Guided, StreamSampler, save_session, usual_steps
-from tiny_streaming import CHUNK, REFINE, offline, opening, performer, refiner, sampler, stream
+from lpm.stream import ChunkNoise, Guided, StreamSampler, save_session, usual_steps
+from lpm.types import Batch
+from tiny_streaming import CHUNK, FPS, REFINE, STEPS, offline, opening, performer, refiner, sampler, stream
 
-EXACT = {"rtol": 0, "atol": 1e-9}
+EXACT, SAME = {"rtol": 0, "atol": 1e-9}, {"rtol": 0, "atol": 0}
 CHUNKS = 8  # of a third of a second
 
 
@@ -188,6 +191,24 @@ def test_a_prompt_given_twice_before_a_chunk_is_the_last_one(streamer):
     torch.testing.assert_close(session.steering.text.tokens_BLD, streamer.model.text(["merry"]).tokens_BLD)
 
 
+def test_steering_leaves_what_persists_and_changes_prompt_and_guidance_alone(streamer, voices):
+    steered, other = (streamer.open(opening()) for _ in range(2))
+    for session in (steered, other):
+        for ear, samples in zip((session.speak, session.listen), voices):
+            ear.push(torch.from_numpy(samples)[None])
+        list(zip(range(4), streamer.advance(session)))
+    before = save_session(steered)
+    streamer.steer(steered, text=["merry and loud"], scales={"speak": 2.0})
+    after = save_session(steered)
+    torch.testing.assert_close(after | {"pending": None}, before | {"pending": None}, **SAME)
+    work, same = (streamer.begin(session) for session in (steered, other))
+    torch.testing.assert_close(save_session(steered)["visual"], before["visual"], **SAME)
+    text = asdict(streamer.model.text(["merry and loud"]))
+    torch.testing.assert_close(asdict(work.conditions), asdict(same.conditions) | {"text": text}, **SAME)
+    assert work.scales == {"speak": 2.0} and same.scales == {}
+    assert text["tokens_BLD"].shape != same.conditions.text.tokens_BLD.shape
+
+
 @torch.no_grad()
 def test_guidance_is_full_plus_scaled_differences(streamer, voices):
     session = streamer.open(opening())
@@ -256,6 +277,40 @@ def test_a_student_streams_as_it_was_distilled(model):
     streamer = StreamSampler(student)
     assert (streamer.backbone.chunk, streamer.backbone.sink, streamer.chunks(24.0).frames) == (3, 2, 12)
     assert vars(streamer.pipeline.stages[0].steps) == vars(backbone_steps(student.shift))
+
+
+class ServedChance:
+    """Chance of a training step that draws a stream's noise, and never leaves early."""
+
+    def __init__(self, seed, chunks, again):
+        each = [ChunkNoise(seed, chunk, 0) for chunk in range(chunks)]
+        self.draws = iter([*each, *(noise for noise in each for _ in range(again))])  # all starts come first
+
+    def number(self, low, high):
+        return high - 1
+
+    def noise(self, like):
+        return next(self.draws)(like)
+
+
+def test_what_training_rolls_out_is_what_a_stream_serves(voices):
+    student, begin = performer(), opening()
+    student.backbone = CausalDiT(student.backbone, CHUNK, sink=1, window=1)
+    heard = [torch.from_numpy(np.pad(samples, (41_600, 0)))[None].double() for samples in voices]
+    batch = Batch(["a"], FPS, *heard, 2.6, begin.text, None, begin.references)
+    picture = student.codec.encode_frames(begin.picture_B3HW)[:, None]
+    teachers = torch.cat([picture, torch.zeros_like(picture).expand(-1, CHUNK * CHUNKS, -1, -1, -1)], dim=1)
+    stage, chance = OnPolicy(STEPS, Judged(None)), ServedChance(begin.seed, CHUNKS, len(STEPS.levels))
+    made = stage.forward(student, teachers, student.conditions(batch), FPS, chance)
+    assert made.clip_BTCYX.requires_grad and made.given == 1
+    streamer = StreamSampler(student, steps=STEPS)
+    session, served = streamer.open(begin), [picture]
+    for ear, samples in zip((session.speak, session.listen), voices):
+        ear.push(torch.from_numpy(samples)[None])
+    with torch.no_grad():
+        while (work := streamer.begin(session)) is not None:
+            served.append(streamer.pipeline.push(work, session).latents_BTCYX)
+    torch.testing.assert_close(made.clip_BTCYX, torch.cat(served, dim=1), **EXACT)
 
 
 @pytest.mark.parametrize("name, own", [("chunk", 3), ("sink", 2), ("window", 1)])

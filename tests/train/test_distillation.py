@@ -46,13 +46,20 @@ def teacher(model, monkeypatch):
 
 
 @pytest.fixture
-def data(corpus, teacher, tmp_path, monkeypatch):
+def piece():
+    """Frames of a trajectory that are made together: 8 are a causal one, 16 the whole clip."""
+    return SETTINGS.piece
+
+
+@pytest.fixture
+def data(corpus, teacher, tmp_path, monkeypatch, piece):
     """Data modules whose corpus is drawn, and whose trajectories are made once."""
+    settings = replace(SETTINGS, piece=piece)
     monkeypatch.setattr(trajectory_data, "build_corpus", lambda folder, spec, workers: folder)
     monkeypatch.setattr(trajectory_data, "base_puppet", lambda: teacher)
-    make_trajectories(teacher, list_shards(corpus / "shards", "train-"), tmp_path / "made", SETTINGS)
+    make_trajectories(teacher, list_shards(corpus / "shards", "train-"), tmp_path / "made", settings)
     return lambda: TrajectoryData(
-        CorpusSpec(), None, SETTINGS, str(corpus), str(tmp_path / "made"), batch_size=2, seed=5
+        CorpusSpec(), None, settings, str(corpus), str(tmp_path / "made"), batch_size=2, seed=5
     )
 
 
@@ -157,11 +164,13 @@ def test_the_student_moves_in_its_turns_and_the_fake_network_in_all(name, teache
     assert not any(key.startswith("_frozen") or "teacher" in key for key in module.state_dict())
 
 
-def test_stage_1_begins_as_the_base_model_and_learns(teacher, data, tmp_path):
+@pytest.mark.parametrize("piece, steps", [(8, 30), (16, 10)])
+def test_stage_1_begins_as_the_base_model_and_learns(piece, steps, teacher, data, tmp_path):
     module, losses = training("ode", teacher), []
     loss = module.loss
 
     def keep(batch, chance):
+        assert {row["trajectory"]["piece"] for row in batch.meta} == {piece}
         if not losses:
             assert different(copies(teacher.backbone), copies(module.model.backbone)) == []
         found = loss(batch, chance)
@@ -169,7 +178,7 @@ def test_stage_1_begins_as_the_base_model_and_learns(teacher, data, tmp_path):
         return found
 
     module.loss = keep
-    trainer(tmp_path, 30).fit(module, datamodule=data())
+    trainer(tmp_path, steps).fit(module, datamodule=data())
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert different({k: v for k, v in copies(teacher).items() if "backbone" not in k},
                      {k: v for k, v in copies(module.model).items() if "backbone" not in k}) == []  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import threading
 from pathlib import Path
 
@@ -83,6 +84,38 @@ def test_a_pipe_that_closes_early_is_silent_from_then_on(folder):
     feed(folder / "listen.pipe", VOICE)
     assert run("out.mp4", "--speak=speak.pipe", "--listen=listen.pipe", "--guidance={listen: 1.5}") == 0
     assert len(read_video(folder / "out.mp4")[0]) == 36
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("words, early", [([], 25), (["--realtime"], 1)])
+def test_frames_leave_while_the_voice_still_comes_in(folder, words, early):
+    """Whoever speaks waits for the first chunk's frames; in real time for one, since a late voice would be silent."""
+    voice, came = to_int16(np.tile(VOICE, 2)[:36_000]).tobytes(), []
+    for name in ("speak.pipe", "frames.pipe"):
+        os.mkfifo(folder / name)
+
+    def partner():
+        with (folder / "speak.pipe").open("wb") as speak, (folder / "frames.pipe").open("rb", buffering=0) as frames:
+            speak.write(voice[:48_000])
+            speak.flush()
+            came.append(read(frames, early * 32 * 32 * 3))
+            speak.write(voice[48_000:])
+            speak.close()
+            came.append(frames.readall())
+
+    thread = threading.Thread(target=partner, daemon=True)
+    thread.start()
+    assert run("frames.pipe", "--speak=speak.pipe", "--chunk=6", *words) == 0
+    thread.join(10)
+    assert [len(part) / (32 * 32 * 3) for part in came] == [early, 54 - early]
+
+
+def read(pipe, count):
+    """So many bytes of a pipe; fewer if it says nothing for ten seconds."""
+    data = b""
+    while len(data) < count and select.select([pipe], [], [], 10)[0] and (more := pipe.read(count - len(data))):
+        data += more
+    return data
 
 
 def test_frames_go_into_a_pipe_whose_reader_may_leave(folder):

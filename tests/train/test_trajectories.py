@@ -1,5 +1,9 @@
 import io
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -81,6 +85,25 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(teacher, shards, tmp_pa
     for path in whole.glob("*.*"):
         assert (broken / path.name).read_bytes() == path.read_bytes(), path.name
     assert all((broken / name).stat().st_mtime_ns == time for name, time in kept.items())
+
+
+def test_the_command_goes_on_after_kill_9_in_its_second_shard(corpus, tmp_path):
+    """With the weights that ship; every clip is a batch of its own, so that the shard is half written for a while."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    words = ["--frames=9", "--piece=8", "--batch_size=1"]
+    run = subprocess.Popen([sys.executable, "-m", "lpm", "data", "trajectories", str(corpus), str(killed), *words])
+    while run.poll() is None and not any(killed.glob(".train-000001/*.part")):
+        time.sleep(0.005)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    kept = {path.name: path.stat().st_mtime_ns for path in killed.glob("*.tar")}
+    assert list(kept) == ["train-000000.tar"] and any(killed.glob(".train-000001/*.part"))
+    for folder in (killed, whole):
+        assert main(["data", "trajectories", str(corpus), str(folder), *words]) == 0
+    assert {path.name for path in killed.iterdir()} == {path.name for path in whole.iterdir()}
+    for path in whole.iterdir():
+        assert (killed / path.name).read_bytes() == path.read_bytes(), path.name
+    assert all((killed / name).stat().st_mtime_ns == made for name, made in kept.items())
 
 
 def test_other_trajectories_are_not_mixed_and_settings_are_checked(teacher, shards, tmp_path):

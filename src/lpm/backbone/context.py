@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lpm.backbone.timing import latent_spans, window_index, window_range
-from lpm.nn import mlp, sinusoid
+from lpm.nn import mlp, send, sinusoid
 from lpm.types import AudioFeatures, Conditions, TextFeatures
 
 Voice = Literal["speak", "listen"]
@@ -77,7 +77,8 @@ class AudioContext(nn.Module):
 
     def embed_time(self, seconds_TK: Tensor) -> Tensor:
         """Embed when a token ends, relative to the end of the latent frame, in units of 10 ms: (T, K, D)."""
-        return self.time(sinusoid(seconds_TK * 100, self.waves, longest=1000.0).to(self.null))
+        waves = sinusoid(seconds_TK * 100, self.waves, longest=1000.0).to(self.null.dtype)
+        return self.time(send(waves, self.null.device))
 
 
 class AudioSummary(nn.Module):
@@ -193,11 +194,11 @@ def cut_windows(
     ends = [end + future for end in ends]
     index_TK, time_TK = window_index(ends, length, audio.rate, audio.start)
     count, device = audio.tokens_BAD.shape[1], audio.tokens_BAD.device
-    real_BTK = ((index_TK >= 0) & (index_TK < count))[None]
+    real_BTK = send(((index_TK >= 0) & (index_TK < count))[None], device)
     if keep_B is not None:
-        real_BTK = real_BTK & keep_B.cpu()[:, None, None]
+        real_BTK = real_BTK & keep_B.to(device)[:, None, None]
     first, last = window_range(ends, length, audio.rate, audio.start, count)
     tokens_BAD = project(audio.tokens_BAD[:, first:last])
-    picked = (index_TK.clamp(first, last - 1) - first).to(device)
+    picked = send(index_TK.clamp(first, last - 1) - first, device)
     window_BTKD = tokens_BAD.index_select(1, picked.flatten()).unflatten(1, picked.shape)
-    return window_BTKD, real_BTK.to(device), time_TK
+    return window_BTKD, real_BTK, time_TK

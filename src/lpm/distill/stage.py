@@ -28,7 +28,7 @@ class Judged:
     """Which part of a clip is judged: its last chunks, as far as a teacher of short clips sees.
 
     Clips get a random length first, so that every chunk is the last one at times. Chunks before the judged ones carry
-    no gradient: their memory is constant, however long the roll-out.
+    no gradient: their memory is constant, however long the roll-out, unless gradients go through the history.
 
     Args:
         chunks: at the end of a clip; None judges whole clips.

@@ -185,6 +185,8 @@ def quantile_interval(values_N: Tensor, quantile: float, level: float = 0.95) ->
 def summarise(events: Sequence[Event], warm_up: float = 60.0) -> dict[str, Any]:
     """Return all metrics of a log as plain numbers, seconds unless said otherwise; None is not known.
 
+    Slopes are per hour of video, which a stream that nothing paces makes in less time; so is ``warm_up``, in seconds.
+
     Raises:
         ValueError: the log holds no opening, no chunk or no frame.
     """
@@ -194,8 +196,11 @@ def summarise(events: Sequence[Event], warm_up: float = 60.0) -> dict[str, Any]:
     fps, frames = only(events, "open")[0]["fps"], only(events, "frame_out")
     latency, factors, times = chunk_latency(events), real_time_factors(events), times_of(frames)
     spread, running = jitter(times, torch.tensor([frame["pts"] for frame in frames]), fps)
-    done, memory = times_of(only(events, "chunk_done")), only(events, "mem")
+    memory = only(events, "mem")
     rss = torch.tensor([event["rss"] for event in memory], dtype=torch.float64) / MB
+    done_N, weighed_N = (
+        torch.searchsorted(times, times_of(those)).double() / fps for those in (only(events, "chunk_done"), memory)
+    )
     return {
         "first_frame": first_frame_time(events),
         "start_to_first_frame": float(times[0] - times_of(only(events, "open"))[0]),
@@ -212,8 +217,8 @@ def summarise(events: Sequence[Event], warm_up: float = 60.0) -> dict[str, Any]:
         "late_share": play_out(times, fps).late,
         "stall_seconds_per_minute": play_out(times, fps).stall,
         "smallest_buffer": smallest_buffer(times, fps),
-        "memory_mb_per_hour": slope(growth(rss, times_of(memory), warm_up)) if memory else None,
-        "latency_seconds_per_hour": slope(growth(latency, done, warm_up)),
+        "memory_mb_per_hour": slope(growth(rss, weighed_N, warm_up)) if memory else None,
+        "latency_seconds_per_hour": slope(growth(latency, done_N, warm_up)),
     }
 
 

@@ -5,6 +5,7 @@ from lpm.nn.cache import KVCache
 from lpm.nn.embed import PatchEmbed, TimeEmbed, sinusoid
 from lpm.nn.keys import KeyFault, KeysDiffer, check_keys, shapes
 from lpm.nn.mlp import mlp
+from lpm.nn.send import send
 from lpm.nn.stored import EightBit, Exact, Stored
 from lpm.nn.view import KeyValue, Past, TwoClocks, View, Whole
 
@@ -26,6 +27,7 @@ __all__ = [
     "Whole",
     "check_keys",
     "mlp",
+    "send",
     "shapes",
     "sinusoid",
 ]

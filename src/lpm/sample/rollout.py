@@ -165,8 +165,9 @@ def roll_out(
     Args:
         heard: the conditions of each chunk, such as ``hear(conditions, seconds)``.
         last: as in ``make_chunk``.
-        learn_from: chunks before this one carry no gradient.
-        through_history: let gradients flow from chunk to chunk, through the cache.
+        learn_from: predictions of chunks before this one carry no gradient.
+        through_history: let gradients flow from chunk to chunk, through the cache: also through the passes that
+            remember chunks before ``learn_from``, whose memory grows with the roll-out.
 
     Source: Self Forcing (Huang et al. 2025): training on the student's own past.
     """

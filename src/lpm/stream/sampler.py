@@ -48,6 +48,7 @@ class StreamSampler(LightningModule):
         window: last chunks that are remembered; the network's own if None, 2 for Base weights.
         history: seconds of silence that the voices begin with; the audio windows of the network fit in.
         stored: how chunks are kept, ``lpm.nn.Exact`` if None.
+        turn_once: keep keys after RoPE, too: a few per cent faster, for half as much memory again.
         staggered: see ``Pipeline``.
 
     Raises:
@@ -65,13 +66,15 @@ class StreamSampler(LightningModule):
         window: int | None = None,
         history: float = 2.6,
         stored: type[Stored] | None = None,
+        turn_once: bool = False,
         staggered: bool = False,
     ) -> None:
         super().__init__()
         if model is None:
             model, shipped = stream_puppet()
             refiner = refiner or shipped
-        self.model, self.refiner, self.history, self.stored = model, refiner, history, stored
+        self.model, self.refiner, self.history = model, refiner, history
+        self.stored, self.turn_once = stored, turn_once
         given = {"chunk": chunk, "sink": sink, "window": window}
         asked = {name: value for name, value in given.items() if value is not None}
         self.backbone = causal(model.backbone, **asked)
@@ -81,9 +84,10 @@ class StreamSampler(LightningModule):
                 f"the generator makes chunks of {self.backbone.chunk} latent frames, the refiner of {refiner.chunk}; "
                 "give both the same chunk"
             )
-        stages: list[Stage] = [Generator(self.backbone, model.prediction, steps or usual_steps(model), stored)]
+        kept = stored, turn_once
+        stages: list[Stage] = [Generator(self.backbone, model.prediction, steps or usual_steps(model), *kept)]
         if refiner is not None:
-            stages.append(Refiner(refiner, model.prediction, refine or refiner_steps(model.shift), stored))
+            stages.append(Refiner(refiner, model.prediction, refine or refiner_steps(model.shift), *kept))
         self.pipeline = Pipeline([*stages, Decoder(model.codec, model.coordinates)], staggered)
         self.requires_grad_(False).eval()
 
@@ -178,7 +182,7 @@ class StreamSampler(LightningModule):
         others = 0 if references is None else references.kind_BR.shape[1]
         dtype, eight_bit = next(self.backbone.parameters()).dtype, self.stored is EightBit
         return sum(
-            cache_bytes(network, height, width, others, len(picture), dtype, eight_bit)
+            cache_bytes(network, height, width, others, len(picture), dtype, eight_bit, self.turn_once)
             for network in (self.backbone, self.refiner)
             if network is not None
         )

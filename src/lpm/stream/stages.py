@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lpm.backbone import CausalDiT
 from lpm.flow import Coordinates, Prediction
-from lpm.nn import KVCache, Stored
+from lpm.nn import KVCache, Stored, send
 from lpm.sample import FewSteps, add_noise, make_chunk, remember
 from lpm.stream.session import Session
 from lpm.stream.work import Work
@@ -44,7 +44,7 @@ class ChunkNoise:
 
     def __call__(self, like: Tensor) -> Tensor:
         """Draw noise of the shape, type and device of ``like``."""
-        return torch.randn(like.shape, generator=self.generator).to(like)
+        return send(torch.randn(like.shape, generator=self.generator).to(like.dtype), like.device)
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,13 @@ class Generator:
     prediction: Prediction
     steps: FewSteps
     stored: type[Stored] | None = None
+    turn_once: bool = False
 
     def __call__(self, work: Work, session: Session) -> Work:
         """Make the chunk and remember it; with the first chunk, the pictures are remembered."""
         visual, noise = session.visual, ChunkNoise(session.seed, work.chunk, 0)
         if visual.cache is None:
-            visual.cache = first_cache(self.network, work, session, self.stored)
+            visual.cache = first_cache(self, work, session)
         network, first = Guided(self.network, work.scales), visual.picture_BCYX
         start = noise(first.new_empty(len(first), self.network.chunk, *first.shape[1:]))
         clean = make_chunk(network, start, work.conditions, visual.cache, self.prediction, self.steps, noise)
@@ -109,13 +110,14 @@ class Refiner:
     prediction: Prediction
     steps: FewSteps
     stored: type[Stored] | None = None
+    turn_once: bool = False
 
     def __call__(self, work: Work, session: Session) -> Work:
         """Refine the chunk and remember it."""
         assert work.latents_BTCYX is not None, "the generator comes before the refiner"
         visual, noise = session.visual, ChunkNoise(session.seed, work.chunk, 1)
         if visual.refiner_cache is None:
-            visual.refiner_cache = first_cache(self.network, work, session, self.stored)
+            visual.refiner_cache = first_cache(self, work, session)
         cache, start = visual.refiner_cache, add_noise(work.latents_BTCYX, self.steps.levels[0], noise)
         clean = make_chunk(self.network, start, work.conditions, cache, self.prediction, self.steps, noise)
         remember(self.network, clean, work.conditions, cache, self.steps, noise)
@@ -139,9 +141,10 @@ class Decoder:
         return replace(work, latents_BTCYX=latents[:, 1:], video_BTCHW=video.clamp(-1, 1))
 
 
-def first_cache(network: CausalDiT, work: Work, session: Session, stored: type[Stored] | None) -> KVCache:
+def first_cache(stage: Generator | Refiner, work: Work, session: Session) -> KVCache:
     """Return the memory of a new stream, which reads the conditions of its first chunk."""
-    return network.init_cache(session.visual.picture_BCYX, work.conditions, session.fps, stored)
+    picture_BCYX = session.visual.picture_BCYX
+    return stage.network.init_cache(picture_BCYX, work.conditions, session.fps, stage.stored, stage.turn_once)
 
 
 def check_scales(scales: dict[str, float]) -> dict[str, float]:
