@@ -336,13 +336,22 @@ def tensors(session):
     return count(state)
 
 
+def test_keys_turned_once_give_the_same_bits(model, voices):
+    once, each = (sampler(model, refiner=refiner(), refine=REFINE, turn_once=turned) for turned in (True, False))
+    assert torch.equal(*(stream(streamer, streamer.open(opening()), voices) for streamer in (once, each)))
+    assert once.cache_bytes(opening()) > each.cache_bytes(opening())
+
+
+@pytest.mark.parametrize("turn_once", [False, True])
 @pytest.mark.parametrize("stored", [None, EightBit])
-def test_keys_and_values_take_what_was_predicted(model, voices, stored):
-    streamer, begin = sampler(model, refiner=refiner(), refine=REFINE, stored=stored), opening(side=32)
+def test_keys_and_values_take_what_was_predicted(model, voices, stored, turn_once):
+    streamer = sampler(model, refiner=refiner(), refine=REFINE, stored=stored, turn_once=turn_once)
+    begin = opening(side=32)
     session = streamer.open(begin)
     stream(streamer, session, voices)
     caches = session.visual.cache, session.visual.refiner_cache
     kept = [x for cache in caches for part in (*cache.still, *(layer.tensors for layer in cache.layers)) for x in part]
+    kept += [x for cache in caches for x in cache.turned if x is not None]
     assert sum(x.nbytes for x in kept) == streamer.cache_bytes(begin)
     assert session.cache_bytes == sum(cache.bytes for cache in caches) > streamer.cache_bytes(begin)
 
