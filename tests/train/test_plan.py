@@ -104,6 +104,17 @@ def test_networks_are_found_behind_every_kind_of_spec(tmp_path):
         network_of({"class_path": "lpm.backbone.pretrained_dit", "init_args": {"folder": "nowhere"}})
 
 
+@pytest.mark.parametrize(
+    "name, training",
+    [("online/ode", "OdeTraining"), ("online/on_policy", "DistributionTraining"), ("dpo", "PreferenceTraining")],
+)
+def test_stages_that_train_otherwise_are_refused_in_one_line(name, training, capsys):
+    assert main(["doctor", "--plan", str(RECIPES / f"{name}.yaml"), "--gpus", "8x80"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"lpm.train.{training}: the plan is for recipes of the Base model" in line
+    assert line.endswith("what distillation costs stands in docs/guide/distil.md")
+
+
 def test_a_recipe_of_something_else_is_refused():
     with pytest.raises(ValueError, match="recipes of the Base model"):
         job_of({"model": {"class_path": "lpm.train.CodecTraining", "init_args": {}}, "trainer": {}}, 1, 1e9)

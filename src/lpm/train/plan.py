@@ -176,9 +176,12 @@ def job_of(recipe: Mapping[str, Any], gpus: int, memory: float, size: tuple[int,
     """
     try:
         model = recipe["model"]["init_args"]["model"]["init_args"]
-        backbone, data = model["backbone"], recipe["data"]["init_args"]
+        backbone, clip = model["backbone"], clip_of(model, recipe["data"]["init_args"], size)
     except (KeyError, TypeError):
-        raise ValueError("the plan is for recipes of the Base model, such as recipes/base.yaml") from None
+        raise ValueError(
+            f"{recipe['model']['class_path']}: the plan is for recipes of the Base model, such as recipes/base.yaml; "
+            "what distillation costs stands in docs/guide/distil.md"
+        ) from None
     network, recompute = network_of(backbone)
     strategy = recipe["trainer"].get("strategy")
     spec = strategy if isinstance(strategy, Mapping) else {}
@@ -186,7 +189,7 @@ def job_of(recipe: Mapping[str, Any], gpus: int, memory: float, size: tuple[int,
     frozen, unknown = frozen_bytes(model)
     return Job(
         network=network,
-        clip=clip_of(model, data, size),
+        clip=clip,
         gpus=gpus,
         memory=memory,
         half=str(recipe["trainer"].get("precision")).startswith("bf16"),
