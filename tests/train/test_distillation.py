@@ -2,15 +2,13 @@
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lpm.backbone import CausalDiT, cache_bytes, lpm_1b, lpm_17b
-from lpm.backbone.cost import ClipShape, forward_flops, picture_tokens
+from lpm.backbone import CausalDiT
 from lpm.data import list_shards
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.distill import DMD, CodecDistance, Judged, OdeRegression, OffPolicy, OnPolicy, Refine
@@ -28,7 +26,6 @@ from lpm.train import (
     trajectory_data,
 )
 
-GUIDE = Path(__file__).parents[2] / "docs/guide/distil.md"
 STEPS, REFINE = FewSteps((1.0, 0.8), history=0.2), FewSteps((0.5,), history=0.0)
 SETTINGS = TrajectorySettings(frames=17, piece=8, substeps=1, history=0.3, lookahead=0.1, batch_size=6)
 STAGES = ("off_policy", "on_policy", "refiner")
@@ -264,41 +261,3 @@ def test_the_average_follows_the_students_steps_alone(teacher, data, tmp_path):
     with pytest.raises(ValueError, match="ratio of 0"):
         Pace(ratio=0)
     assert isinstance(module.model, PerformanceModel)
-
-
-def gigabytes(network):
-    """What stays in memory in float32, without activations: one clip of 480 x 832 pixels with one reference."""
-    one = 4 * sum(parameter.numel() for parameter in network.parameters()) / 1e9
-    cache = cache_bytes(CausalDiT(network), 60, 104, references=1, dtype=torch.float32) / 1e9
-    return {
-        "student: weights, gradients, two moments, average": 5 * one,
-        "fake network: weights, gradients, two moments": 4 * one,
-        "teacher: weights": one,
-        "cache of the student's roll-out": cache,
-        "stages 2 and 3 together": 10 * one + cache,
-        "stage 4 besides: weights and cache of the frozen backbone": one + cache,
-    }
-
-
-def operations(network):
-    """10^15 operations of a step at its longest: 4 chunks, 2 evaluations of each and one to remember it."""
-    window = ClipShape(batch=1, frames=9, height=60, width=104)  # judged: the picture, 2 latent frames, a chunk
-    tokens, width, depth = picture_tokens(network, window), network.embed.width, len(network.blocks)
-    alone = forward_flops(network, replace(window, frames=6, references=0))
-    chunks = [alone + 4 * depth * width * (6 * tokens) * (2 + 6 * past) * tokens for past in range(4)]
-    judge, rolled = forward_flops(network, window), 3 * sum(chunks)
-    fake = rolled + 3 * judge  # forward, and backward twice as much
-    student = fake + 2 * chunks[-1] + 4 * judge  # teacher: with both voices, without one, without the other; fake
-    return {
-        "a batch in which the fake network learns": fake / 1e15,
-        "a batch in which the student learns, too": student / 1e15,
-        "stage 4 besides: its own roll-out, 1 evaluation and one to remember": 2 * sum(chunks) / 1e15,
-    }
-
-
-@pytest.mark.parametrize("costs", [gigabytes, operations])
-def test_the_guide_s_costs_are_those_of_the_networks(costs):
-    with torch.device("meta"):
-        small, large = (costs(build()) for build in (lpm_1b, lpm_17b))
-    rows = [f"| {part} | {small[part]:.3g} | {large[part]:.3g} |" for part in small]
-    assert [row for row in rows if row not in GUIDE.read_text()] == []
