@@ -64,14 +64,14 @@ class Row:
         return network
 
 
-YES = {"no": False, "yes": True}
+ANSWERS = {"no": False, "yes": True}
 OPTIONS = {
     "history": float,
     "sink": int,
     "window": int,
-    "references": YES.__getitem__,
+    "references": ANSWERS.__getitem__,
     "evaluations": int,
-    "eight_bit": YES.__getitem__,
+    "eight_bit": ANSWERS.__getitem__,
 }
 
 
