@@ -138,7 +138,7 @@ class CausalDiT(nn.Module):
             conditions: their references are the session's; time counts from the first frame.
             fps: video frames a second.
             stored: how chunks are kept; ``lpm.nn.Exact`` if None, ``lpm.nn.EightBit`` for half the memory.
-            turn_once: keep keys after RoPE, too: a few per cent faster, for half as much memory again.
+            turn_once: keep keys after RoPE, too: a few per cent faster at best, for half as much memory again.
         """
         batch, first_B1CYX = picture_BCYX.shape[0], picture_BCYX[:, None]
         text, heard = self._read(conditions, batch, 1, fps)

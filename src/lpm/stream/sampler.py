@@ -48,7 +48,7 @@ class StreamSampler(LightningModule):
         window: last chunks that are remembered; the network's own if None, 2 for Base weights.
         history: seconds of silence that the voices begin with; the audio windows of the network fit in.
         stored: how chunks are kept, ``lpm.nn.Exact`` if None.
-        turn_once: keep keys after RoPE, too: a few per cent faster, for half as much memory again.
+        turn_once: keep keys after RoPE, too: a few per cent faster at best, for half as much memory again.
         staggered: see ``Pipeline``.
 
     Raises:
