@@ -1,18 +1,20 @@
 """What references fix: body views the back and the profiles, expressions the smile, on held-out characters.
 
-    python benchmarks/references.py --model runs/references/last.ckpt --output benchmarks/results/references.json
+    python benchmarks/references.py --model runs/references/last.ckpt --codec runs/turned/tiny.safetensors \\
+        --output benchmarks/results/references.json
 
-Draws a validation corpus in which every character turns a quarter in one clip, from any side to the next, and breaks
-into a smile of its own in another. The model makes each clip with the global reference alone, with body views, with
-expressions and with all, and with the body views and expressions of somebody else, from equal noise; controls are the
-truth through the codec and the first picture standing still. Scores, with 95 % intervals over characters, are of what
-the first picture does not show; so are the differences to the global reference alone, paired by clip. A grid goes
-beside the output, a row for each of the first clips: its first picture, then the last one as truth, global, body,
-expression and all.
+Draws a validation corpus in which every character is seen from any side and, after a cut or a turn, from the next one
+in one clip, and breaks into a smile of its own in another. The model makes each clip with the global reference alone,
+with body views, with expressions and with all, and with the body views and expressions of somebody else, from equal
+noise; controls are the truth through the codec and the first picture standing still. Scores, with 95 % intervals over
+characters, are of what the first picture does not show; so are the differences to the global reference alone, paired by
+clip. A grid goes beside the output, a row for each of the first clips: its first picture, then the last one as truth,
+global, body, expression and all.
 
 What a model makes of references depends on its training. The Base weights that ship, measured without --model, saw
 others than the global one on 3 % of their clips at most, and nobody in them turned so or had a smile of its own:
-train with recipes/overlay/references.yaml first.
+train with recipes/overlay/references.yaml first. The decoder that ships shows turned heads with the first picture
+shining through: train it with recipes/overlay/turned.yaml, and give it with --codec.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from drift import finite
 from performance import machine
 from PIL import Image
 
+from lpm.codec import load_codec
 from lpm.data.puppets import read
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.train import PuppetData
@@ -48,10 +51,12 @@ UNITS = {
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="checkpoint or weights folder; the shipped weights if absent")
+    parser.add_argument("--codec", type=Path, help="codec weights that take the place of the model's own")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write; the grid goes beside it")
     parser.add_argument("--identities", type=int, default=24, help="held-out characters, two clips each")
     parser.add_argument("--seconds", type=float, default=4.1)
     parser.add_argument("--motion", type=float, default=0.25, help="head motion beside the turn: 1 is free, 0.25 mild")
+    parser.add_argument("--sides", choices=["cut", "turn"], default="cut", help="how other sides come to light")
     parser.add_argument("--framing", type=float, default=0.9, help="of clips; 0.9 is that of body views")
     parser.add_argument("--steps", type=int, default=2, help="solver steps")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
@@ -69,13 +74,15 @@ def spec_of(args: argparse.Namespace) -> CorpusSpec:
         identities=1, clips_per_identity=1, seen_clips=1, test_identities=1, val_identities=args.identities,
         val_clips_per_identity=2, motion=args.motion, framing=args.framing,
         seconds=args.seconds, seed=args.seed,
-        kinds={"speak": 0.5, "listen": 0.25, "idle": 0.25}, reveals={"turn": 0.5, "smile": 0.5},
+        kinds={"speak": 0.5, "listen": 0.25, "idle": 0.25}, reveals={args.sides: 0.5, "smile": 0.5},
     )  # fmt: skip
 
 
 def main() -> None:
     args, start = arguments(), time.perf_counter()
     model, spec = load_performer(args.model), spec_of(args)
+    if args.codec is not None:
+        model.codec = load_codec(args.codec)
     data = PuppetData(
         spec,
         measured_kinds=("global", "body", "expression"),

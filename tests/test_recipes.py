@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 
 from lpm.cli import main
 from lpm.cli.trainer import LPMCLI, cli
-from lpm.data import continue_from_causal
+from lpm.data import continue_from_causal, draw_kinds
 from lpm.data.puppets.references import ALONE
 from lpm.distill import LpipsDistance
 from lpm.sample import base_puppet
@@ -24,7 +24,11 @@ NEED_WEIGHTS = {"overlay/1b.yaml", "overlay/14b.yaml", "overlay/17b.yaml"}
 
 
 def words(name: str) -> list[str]:
-    special = {"overlay/decoder.yaml": ["codec.yaml"], "overlay/14b.yaml": ["base.yaml", "overlay/17b.yaml"]}
+    special = {
+        "overlay/decoder.yaml": ["codec.yaml"],
+        "overlay/turned.yaml": ["codec.yaml"],
+        "overlay/14b.yaml": ["base.yaml", "overlay/17b.yaml"],
+    }
     below = special.get(name, ["base.yaml"] if name.startswith("overlay/") else [])
     return [word for file in (*below, name) for word in ("--config", str(RECIPES / file))]
 
@@ -105,7 +109,9 @@ def test_identity_shows_other_references_on_thirty_percent_of_the_clips():
 
 def test_references_are_learnt_from_the_weights_that_ship(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = build("overlay/references.yaml", tmp_path).model
+    built = build("overlay/references.yaml", tmp_path)
+    assert built.datamodule.cut.references is draw_kinds
+    model = built.model
     shipped = read_weights(model.start)
     load_weights(model.model, shipped)
     assert all((tensor == shipped[name]).all() for name, tensor in own_weights(model.model).items())

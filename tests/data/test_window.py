@@ -18,6 +18,7 @@ from lpm.data import (
     collate,
     continue_from_causal,
     cut_audio,
+    draw_kinds,
     draw_references,
     first_start,
     random_start,
@@ -111,6 +112,14 @@ def test_a_share_of_the_clips_sees_a_random_part_of_the_other_references(sample)
     assert np.mean([len(draw) > 1 for draw in draws]) == pytest.approx(0.3, abs=0.05)  # by clip, not by picture
     assert {tuple(draw_references(rows, rng(seed), 1.0, ["expression"])) for seed in range(9)} == {(0, 2)}
     assert {tuple(draw_references(rows, rng(seed), 0.0)) for seed in range(99)} == {(0,)}
+
+
+def test_kinds_of_references_are_seen_whole_or_not_at_all():
+    rows = [{"kind": kind} for kind in ("global", "body", "body", "expression", "expression")]
+    draws = [tuple(draw_kinds(rows, rng(seed))) for seed in range(600)]
+    assert set(draws) == {(0,), (0, 1, 2), (0, 3, 4), (0, 1, 2, 3, 4)}
+    assert [np.mean([row in draw for draw in draws]) for row in (1, 3)] == pytest.approx([0.75, 0.75], abs=0.05)
+    assert np.mean([len(draw) == 5 for draw in draws]) == pytest.approx(0.75**2, abs=0.06)  # independently
 
 
 def test_collate_pads_and_masks(sample, make_sample):

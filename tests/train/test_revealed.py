@@ -9,7 +9,7 @@ import torch
 from lpm.data.puppets.controls import CONTROLS, neutral
 from lpm.data.puppets.draw import Puppet
 from lpm.data.puppets.identity import sample_identity
-from lpm.data.puppets.reveal import break_into_smile, own_smile, smile_own_way, turning
+from lpm.data.puppets.reveal import break_into_smile, own_smile, smile_own_way, turn_of
 from lpm.train.frames import to_pixels
 from lpm.train.revealed import differences, measure_revealed, mouths, psnr, revealed_sides, standing_smile
 from lpm.train.revealed import summarise_revealed as summarise
@@ -34,7 +34,7 @@ def make_batch(reveals=("turn", "smile", "turn"), identities=(1, 16, 4)):
     """Clips of puppets that turn or smile, each with a global reference, two body views and an expression."""
     videos, truth, meta = [], [], []
     for reveal, who in zip(reveals, identities, strict=True):
-        turn_T = turning(7, FRAMES, 24.0) if reveal == "turn" else np.zeros(FRAMES)
+        turn_T = turn_of(reveal, 7, FRAMES, 24.0)
         controls = neutral(FRAMES)
         controls[:, 0] = 10 * np.sin(np.arange(FRAMES) / 10)
         if reveal == "smile":
@@ -145,6 +145,17 @@ def test_scores_see_only_what_is_revealed(batch):
     assert int(report.scores["back_psnr"]["body"].n) == 2 and int(report.scores["mouth_psnr"]["body"].n) == 1
     wanted = [row.scores["back_psnr"]["body"] - row.scores["back_psnr"]["global"] for row in (rows[0], rows[2])]
     assert float(gap["back_psnr"]["body"].value) == pytest.approx(np.mean(wanted))
+
+
+def test_a_cut_reveals_all_frames_but_the_first():
+    batch = make_batch(("cut",), (4,))
+    true = batch.video_BTCHW
+    first = torch.zeros(FRAMES)
+    first[0] = 0.3
+    made = {"truth": true, "first": true + first[:, None, None, None], "rest": true + 0.3 - first[:, None, None, None]}
+    (row,) = measure_revealed({name: lambda _, v=video: v for name, video in made.items()}, [batch], Truthful)
+    score = "back_psnr" if np.isfinite(row.scores["back_psnr"]["truth"]) else "face_psnr"
+    assert row.scores[score]["truth"] == row.scores[score]["first"] == 60 > 30 > row.scores[score]["rest"]
 
 
 def test_a_face_that_was_seen_at_first_is_not_revealed():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lpm.data.memory import MemoryClips
     from lpm.data.mixture import ACTIVITIES, Draws, Emphasis, Mixture, Shares, activity
     from lpm.data.pictures import STRIDE, Latents, PairLatents, Pictures, Pixels, TrajectoryLatents
-    from lpm.data.references import all_references, draw_references, kinds, references_of
+    from lpm.data.references import all_references, draw_kinds, draw_references, kinds, references_of
     from lpm.data.resample import resample
     from lpm.data.schema import (
         BODY_VIEWS,
@@ -60,7 +60,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "memory": ["MemoryClips"],
         "mixture": ["ACTIVITIES", "Draws", "Emphasis", "Mixture", "Shares", "activity"],
         "pictures": ["Latents", "PairLatents", "Pictures", "Pixels", "STRIDE", "TrajectoryLatents"],
-        "references": ["all_references", "draw_references", "kinds", "references_of"],
+        "references": ["all_references", "draw_kinds", "draw_references", "kinds", "references_of"],
         "resample": ["resample"],
         "schema": [
             "BODY_VIEWS",

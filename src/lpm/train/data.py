@@ -71,6 +71,8 @@ class PuppetData(LightningDataModule):
         mixture: how often clips of each activity are drawn; every clip equally often if None.
         beginning: how a training clip begins: ``lpm.data.begin_or_continue`` if None (half of the clips continue from 1
             or 2 latent frames), ``lpm.data.continue_from_causal`` for codecs that remember.
+        references: which references a training clip sees, in place of ``extra_references`` and ``extra_kinds``, such as
+            ``lpm.data.draw_kinds``.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class PuppetData(LightningDataModule):
         workers: int | None = None,
         mixture: Mixture | None = None,
         beginning: Callable[[int, np.random.Generator], Beginning] | None = None,
+        references: Callable[[Sequence[dict[str, Any]], np.random.Generator], list[int]] | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus or CorpusSpec()
@@ -104,7 +107,7 @@ class PuppetData(LightningDataModule):
         self.cut = Cut(
             frames,
             [Pixels() if pixels else Latents()],
-            references=partial(draw_references, share=extra_references, kinds=extra_kinds),
+            references=references or partial(draw_references, share=extra_references, kinds=extra_kinds),
             beginning=beginning or begin_or_continue,
             history=history,
             lookahead=lookahead,

@@ -80,9 +80,11 @@ def score_clip(clip: Clip, name: str, made_THWC: np.ndarray, true_THWC: np.ndarr
     Raises:
         ValueError: the clip reveals nothing.
     """
-    scores = {"turn": score_turn, "smile": score_smile}.get(clip.meta["tags"].get("reveal", ""))
+    scores = {"turn": score_turn, "cut": score_turn, "smile": score_smile}.get(clip.meta["tags"].get("reveal", ""))
     if scores is None:
-        raise ValueError(f"clip of {clip.meta['identity']} reveals nothing; draw a corpus with reveals: turn and smile")
+        raise ValueError(
+            f"clip of {clip.meta['identity']} reveals nothing; draw a corpus with reveals: turn, cut or smile"
+        )
     return scores(clip, clip.readings[name], made_THWC, true_THWC)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lpm.data import read_video
 from lpm.data.puppets.clip import make_clip
 from lpm.data.puppets.controls import COLUMN, CONTROLS, neutral
 from lpm.data.puppets.draw import VIEWS, Puppet
@@ -19,6 +20,7 @@ from lpm.data.puppets.reveal import (
     TURN_BEGINS,
     TURN_STANDS,
     break_into_smile,
+    cutting,
     own_smile,
     smile_own_way,
     turning,
@@ -90,6 +92,13 @@ def test_a_turn_goes_from_one_body_view_to_the_next_and_stands():
     assert first == {0.0, 90.0, 180.0, 270.0}
 
 
+def test_a_cut_is_from_one_body_view_to_the_next_at_once():
+    """From the same side as the same clip would turn from, to where it would stand."""
+    for seed in range(8):
+        cut_T, turn_T = cutting(seed, 49), turning(seed, 49, 24.0)
+        assert cut_T[0] == turn_T[0] and (cut_T[1:] == turn_T[-1]).all()
+
+
 def test_expressions_show_the_own_smile_and_the_global_reference_does_not():
     puppet, smile_K = Puppet(sample_identity(12), size=64), own_smile(16)
 
@@ -108,11 +117,12 @@ def test_expressions_show_the_own_smile_and_the_global_reference_does_not():
     assert all(np.array_equal(own[i].image, plain[i].image) for i in range(1, 5))
 
 
-@pytest.mark.parametrize("reveal", ["turn", "smile"])
+@pytest.mark.parametrize("reveal", ["turn", "cut", "smile"])
 def test_a_clip_tells_what_it_reveals_and_has_the_references_for_it(reveal):
     pytest.importorskip("espeakng_loader")
-    clip = next(clip for clip in clips(SPEC) if clip.reveal == reveal)
-    files, _ = make_clip(clip, SPEC)
+    spec = replace(SPEC, reveals={"cut" if reveal == "cut" else "turn": 0.5, "smile": 0.5})
+    clip = next(clip for clip in clips(spec) if clip.reveal == reveal)
+    files, _ = make_clip(clip, spec)
     meta = json.loads(files["json"])
     truth = np.load(io.BytesIO(files["truth.npz"]))
     assert list(truth["names"]) == [*CONTROLS, "turn"]
@@ -121,8 +131,12 @@ def test_a_clip_tells_what_it_reveals_and_has_the_references_for_it(reveal):
     assert kinds[:5] == [("global", ""), *(("body", view) for view in VIEWS)]
     assert ("expression", "happy") in kinds and len(kinds) == 7
     turn_T, smile_T = truth["controls"][:, -1], truth["controls"][:, COLUMN["smile"]]
-    if reveal == "turn":
+    if reveal != "smile":
         assert np.ptp(turn_T) > 60
+        if reveal == "cut":
+            video = read_video(files["mp4"])[0].astype(float)
+            change = np.abs(np.diff(video, axis=0)).mean((1, 2, 3))
+            assert change[0] > 5 * change[1:].max()
     else:
         assert not turn_T.any() and smile_T[0] == 0 and smile_T[-1] == pytest.approx(own_smile(clip.identity)[13])
     assert Image.open(io.BytesIO(files["ref.01.png"])).size == (48, 48)

@@ -17,7 +17,7 @@ from lpm.data.puppets.identity import IDENTITY_NAMES, Identity, sample_identity
 from lpm.data.puppets.perform import Scene, perform
 from lpm.data.puppets.plan import ClipPlan, CorpusSpec, derived_seed
 from lpm.data.puppets.references import Reference, draw_references, subset, telling
-from lpm.data.puppets.reveal import PROMPTS, break_into_smile, own_smile, smile_own_way, turning
+from lpm.data.puppets.reveal import PROMPTS, break_into_smile, own_smile, smile_own_way, turn_of
 from lpm.data.puppets.summary import describe
 from lpm.data.puppets.voice import voice_seed
 from lpm.data.schema import SCHEMA_VERSION, frames_to_states
@@ -36,7 +36,7 @@ def make_clip(clip: ClipPlan, spec: CorpusSpec) -> tuple[dict[str, bytes], dict[
     scene = reveal(play(clip, spec, identity), clip, spec)
     person, partner = scene.people
     puppet = Puppet(identity, size=spec.size, style=clip.style, framing=spec.framing)
-    turn_T = turning(clip.seed, spec.frames, spec.fps) if clip.reveal == "turn" else np.zeros(spec.frames)
+    turn_T = turn_of(clip.reveal, clip.seed, spec.frames, spec.fps)
     video_THWC = puppet.render(person.controls, turn_T=turn_T)
     random = np.random.default_rng(derived_seed(clip.seed, "references"))
     choose, smile_K = (telling if clip.reveal else subset), smile_of(clip, spec)

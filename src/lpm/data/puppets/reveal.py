@@ -1,8 +1,8 @@
 """What a first picture cannot tell: the other sides of a character that turns, and a smile of its own.
 
 Corpora have such clips on request (``CorpusSpec.reveals``), so that references can be seen to tell it: body views the
-sides, expressions the smile. Both movements follow from the present picture and the prompt, without any chance: a model
-can know when they happen, and only how they look is left to know.
+sides, expressions the smile. All follow from the present picture and the prompt, without any chance: a model can know
+when they happen, and only how they look is left to know.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from lpm.data.puppets.controls import COLUMN, pose
 from lpm.data.puppets.geometry import smooth_step
 from lpm.data.puppets.plan import derived_seed
 
-PROMPTS = {"turn": "The character turns a quarter to the right.", "smile": "The character breaks into a smile."}
+PROMPTS = {
+    "turn": "The character turns a quarter to the right.",
+    "cut": "A cut: the character is seen a quarter further to the right.",
+    "smile": "The character breaks into a smile.",
+}
 QUARTER = 90.0  # degrees: from one of the sides that body views show to the next
 TURN_BEGINS, TURN_STANDS = 0.2, 1.4  # seconds
 SMILE_BEGINS, SMILE_STANDS = 0.1, 1.1  # seconds
@@ -27,8 +31,27 @@ def turning(clip_seed: int, frames: int, fps: float) -> np.ndarray:
 
     It is seen first from the front, the back or either side, and turns in little more than a second.
     """
-    first = QUARTER * np.random.default_rng(derived_seed(clip_seed, "turn")).integers(4)
-    return first + QUARTER * smooth_step(np.arange(frames) / fps, TURN_BEGINS, TURN_STANDS)
+    return first_side(clip_seed) + QUARTER * smooth_step(np.arange(frames) / fps, TURN_BEGINS, TURN_STANDS)
+
+
+def cutting(clip_seed: int, frames: int) -> np.ndarray:
+    """Return the turn (frames,) in degrees of a character seen a quarter further to the right after the first picture.
+
+    What then comes to light is a body view as it is, where ``turning`` also passes by sides that no reference shows.
+    """
+    return first_side(clip_seed) + QUARTER * (np.arange(frames) > 0)
+
+
+def first_side(clip_seed: int) -> float:
+    """Return the turn in degrees with which a clip begins: front, back or either side."""
+    return QUARTER * np.random.default_rng(derived_seed(clip_seed, "turn")).integers(4)
+
+
+def turn_of(reveal: str, clip_seed: int, frames: int, fps: float) -> np.ndarray:
+    """Return the turn (frames,) in degrees of a clip that reveals this; zeros where nobody turns."""
+    if reveal == "cut":
+        return cutting(clip_seed, frames)
+    return turning(clip_seed, frames, fps) if reveal == "turn" else np.zeros(frames)
 
 
 def away_from_front(turn_T: np.ndarray) -> np.ndarray:
