@@ -9,7 +9,7 @@ with body views, with expressions and with all, and with the body views and expr
 noise; controls are the truth through the codec and the first picture standing still. Scores, with 95 % intervals over
 characters, are of what the first picture does not show; so are the differences to the global reference alone, paired by
 clip. A grid goes beside the output, a row for each of the first clips: its first picture, then the last one as truth,
-global, body, expression and all.
+global, body, expression and all; and another of the mouths of the first clips that smile.
 
 What a model makes of references depends on its training. The Base weights that ship, measured without --model, saw
 others than the global one on 3 % of their clips at most, and nobody in them turned so or had a smile of its own:
@@ -78,6 +78,13 @@ def spec_of(args: argparse.Namespace) -> CorpusSpec:
     )  # fmt: skip
 
 
+def mouth(row_THWC: np.ndarray, larger: int = 3) -> np.ndarray:
+    """Return the middle of frames, where a face that is seen from the front has its mouth, enlarged."""
+    height, width = row_THWC.shape[1:3]
+    box = row_THWC[:, height * 7 // 16 : height * 11 // 16, width * 5 // 16 : width * 11 // 16]
+    return box.repeat(larger, axis=1).repeat(larger, axis=2)
+
+
 def main() -> None:
     args, start = arguments(), time.perf_counter()
     model, spec = load_performer(args.model), spec_of(args)
@@ -92,13 +99,16 @@ def main() -> None:
     data.prepare_data()
     performers = reference_performers(model, args.steps, args.chunk)
     rows: list[Revealed] = []
-    grid = []
+    grid, smiles = [], []
     for batch in data.performance_loaders()["held_out"]:
         made = videos(performers, batch)
         rows += measure_videos(made, batch, read)
-        for clip in range(min(len(batch.keys), args.pictures - len(grid))):
-            lasts = [to_uint8(made[name][clip, -1:]) for name in SHOWN]
-            grid.append(np.concatenate([to_uint8(made["truth"][clip, :1]), *lasts]))
+        for clip, meta in enumerate(batch.meta):
+            shown = [made["truth"][clip, :1], *(made[name][clip, -1:] for name in SHOWN)]
+            row = np.concatenate([to_uint8(frame) for frame in shown])
+            grid.append(row)
+            if meta["tags"]["reveal"] == "smile":
+                smiles.append(mouth(row))
     report = summarise_revealed(rows, spec.frames, spec.fps)
     gained = Report(report.clips, report.seconds, differences(rows))
     print_report("revealed", report)
@@ -111,13 +121,15 @@ def main() -> None:
             "took_s": time.perf_counter() - start,
             "machine": machine(),
             "units": UNITS,
-            "grid": {"columns": ["first", *SHOWN], "clips": [row.key for row in rows[: len(grid)]]},
+            "grid": {"columns": ["first", *SHOWN], "clips": [row.key for row in rows[: args.pictures]]},
             **finite(report.as_dict()),
             "differences_to_global": finite(gained.as_dict()["scores"]),
         },
     )
-    Image.fromarray(strip(grid, 1 + len(SHOWN))).save(picture)
-    print(json.dumps({"output": str(args.output), "grid": str(picture)}))
+    near = picture.with_stem(f"{picture.stem}-smiles")
+    Image.fromarray(strip(grid[: args.pictures], 1 + len(SHOWN))).save(picture)
+    Image.fromarray(strip(smiles[: args.pictures], 1 + len(SHOWN))).save(near)
+    print(json.dumps({"output": str(args.output), "grid": str(picture), "smiles": str(near)}))
 
 
 if __name__ == "__main__":
