@@ -38,23 +38,17 @@ def draw_references(
     return sorted(chosen)
 
 
-def draw_kinds(
-    references: Sequence[dict[str, Any]],
-    rng: np.random.Generator,
-    share: float = 0.75,
-    kinds: Sequence[str] = ("body", "expression"),
-) -> list[int]:
-    """Draw which kinds a training clip sees: the global reference always, each of ``kinds`` whole or not at all.
+def draw_kinds(references: Sequence[dict[str, Any]], rng: np.random.Generator, share: float = 0.75) -> list[int]:
+    """Draw which kinds a training clip sees: the global reference always, each other kind whole or not at all.
 
-    Each is seen in ``share`` of the clips, independently of the others, so that what a clip needs is more often there
-    than in a random subset.
+    Each is seen in ``share`` of the clips, [0, 1], independently of the others, so that what a clip needs is more often
+    there than in a random subset. Returns rows of ``references``.
 
     >>> rows = [{"kind": "global"}, {"kind": "body"}, {"kind": "expression"}, {"kind": "body"}]
-    >>> draw_kinds(rows, np.random.default_rng(0), share=1.0, kinds=["body"])
-    [0, 1, 3]
+    >>> draw_kinds(rows, np.random.default_rng(0), share=1.0)
+    [0, 1, 2, 3]
     """
-    seen = ["global", *(kind for kind in kinds if rng.random() < share)]
-    return references_of(references, rng, seen)
+    return references_of(references, rng, ["global", *(kind for kind in REFERENCE_KINDS[1:] if rng.random() < share)])
 
 
 def all_references(references: Sequence[dict[str, Any]], rng: np.random.Generator) -> list[int]:
