@@ -4,12 +4,13 @@
         --output benchmarks/results/references.json
 
 Draws a validation corpus in which every character is seen from any side and, after a cut or a turn, from the next one
-in one clip, and breaks into a smile of its own in another. The model makes each clip with the global reference alone,
-with body views, with expressions and with all, and with the body views and expressions of somebody else, from equal
-noise; controls are the truth through the codec and the first picture standing still. Scores, with 95 % intervals over
-characters, are of what the first picture does not show; so are the differences to the global reference alone, paired by
-clip. A grid goes beside the output, a row for each of the first clips: its first picture, then the last one as truth,
-global, body, expression and all; and another of the mouths of the first clips that smile.
+in one clip, and breaks into a smile of its own, or is seen with it after a cut, in another. The model makes each clip
+with the global reference alone, with body views, with expressions and with all, and with the body views and expressions
+of somebody else, from equal noise; controls are the truth through the codec and the first picture standing still.
+Scores, with 95 % intervals over characters, are of what the first picture does not show; so are the differences to the
+global reference alone, paired by clip. A grid goes beside the output, a row for each of the first clips that show
+another side and of the first that smile: the first picture, then the last one as truth, global, body, expression and
+all; and another of the latter's mouths.
 
 What a model makes of references depends on its training. The Base weights that ship, measured without --model, saw
 others than the global one on 3 % of their clips at most, and nobody in them turned so or had a smile of its own:
@@ -30,6 +31,7 @@ from PIL import Image
 from lpm.codec import load_codec
 from lpm.data.puppets import read
 from lpm.data.puppets.plan import CorpusSpec
+from lpm.data.puppets.reveal import SMILES
 from lpm.train import PuppetData
 from lpm.train.callbacks import print_report, write_json
 from lpm.train.checkpoint import load_performer
@@ -57,10 +59,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4.1)
     parser.add_argument("--motion", type=float, default=0.25, help="head motion beside the turn: 1 is free, 0.25 mild")
     parser.add_argument("--sides", choices=["cut", "turn"], default="cut", help="how other sides come to light")
+    parser.add_argument("--smiles", choices=SMILES, default="smile", help="how the smile comes, in a second or at once")
     parser.add_argument("--framing", type=float, default=0.9, help="of clips; 0.9 is that of body views")
     parser.add_argument("--steps", type=int, default=2, help="solver steps")
     parser.add_argument("--chunk", type=int, default=24, help="new frames per chunk")
-    parser.add_argument("--pictures", type=int, default=8, help="clips in the grid")
+    parser.add_argument("--pictures", type=int, default=6, help="clips of each of both in the grids")
     parser.add_argument("--seed", type=int, default=3000, help="of the corpus; training uses small seeds")
     args = parser.parse_args()
     if args.identities < 2:
@@ -74,7 +77,7 @@ def spec_of(args: argparse.Namespace) -> CorpusSpec:
         identities=1, clips_per_identity=1, seen_clips=1, test_identities=1, val_identities=args.identities,
         val_clips_per_identity=2, motion=args.motion, framing=args.framing,
         seconds=args.seconds, seed=args.seed,
-        kinds={"speak": 0.5, "listen": 0.25, "idle": 0.25}, reveals={args.sides: 0.5, "smile": 0.5},
+        kinds={"speak": 0.5, "listen": 0.25, "idle": 0.25}, reveals={args.sides: 0.5, args.smiles: 0.5},
     )  # fmt: skip
 
 
@@ -99,21 +102,19 @@ def main() -> None:
     data.prepare_data()
     performers = reference_performers(model, args.steps, args.chunk)
     rows: list[Revealed] = []
-    grid, smiles = [], []
+    sides, smiles = [], []
     for batch in data.performance_loaders()["held_out"]:
         made = videos(performers, batch)
         rows += measure_videos(made, batch, read)
         for clip, meta in enumerate(batch.meta):
             shown = [made["truth"][clip, :1], *(made[name][clip, -1:] for name in SHOWN)]
             row = np.concatenate([to_uint8(frame) for frame in shown])
-            grid.append(row)
-            if meta["tags"]["reveal"] == "smile":
-                smiles.append(mouth(row))
+            (smiles if meta["tags"]["reveal"] in SMILES else sides).append((batch.keys[clip], row))
     report = summarise_revealed(rows, spec.frames, spec.fps)
     gained = Report(report.clips, report.seconds, differences(rows))
     print_report("revealed", report)
     print_report("less what the global reference alone gives", gained)
-    picture = args.output.with_suffix(".png")
+    picture, sides, smiles = args.output.with_suffix(".png"), sides[: args.pictures], smiles[: args.pictures]
     write_json(
         args.output,
         {
@@ -121,14 +122,14 @@ def main() -> None:
             "took_s": time.perf_counter() - start,
             "machine": machine(),
             "units": UNITS,
-            "grid": {"columns": ["first", *SHOWN], "clips": [row.key for row in rows[: args.pictures]]},
+            "grid": {"columns": ["first", *SHOWN], "clips": [key for key, _ in sides + smiles]},
             **finite(report.as_dict()),
             "differences_to_global": finite(gained.as_dict()["scores"]),
         },
     )
     near = picture.with_stem(f"{picture.stem}-smiles")
-    Image.fromarray(strip(grid[: args.pictures], 1 + len(SHOWN))).save(picture)
-    Image.fromarray(strip(smiles[: args.pictures], 1 + len(SHOWN))).save(near)
+    Image.fromarray(strip([row for _, row in sides + smiles], 1 + len(SHOWN))).save(picture)
+    Image.fromarray(strip([mouth(row) for _, row in smiles], 1 + len(SHOWN))).save(near)
     print(json.dumps({"output": str(args.output), "grid": str(picture), "smiles": str(near)}))
 
 

@@ -20,6 +20,7 @@ from lpm.data import (
     cut_audio,
     draw_kinds,
     draw_references,
+    early_start,
     first_start,
     random_start,
     read_audio,
@@ -103,6 +104,12 @@ def test_starts_are_multiples_of_four_and_all_occur():
     starts = {random_start(26, 9, rng(seed)) for seed in range(200)}
     assert starts == {0, 4, 8, 12, 16}
     assert random_start(9, 9, rng()) == first_start(26, 9, rng()) == 0
+
+
+def test_windows_that_reveal_start_early():
+    starts = [early_start(26, 9, rng(seed), share=0.6) for seed in range(400)]
+    assert set(starts) == {0, 4, 8, 12, 16}
+    assert np.mean(np.array(starts) == 0) == pytest.approx(0.6 + 0.4 / 5, abs=0.06)
 
 
 def test_a_share_of_the_clips_sees_a_random_part_of_the_other_references(sample):

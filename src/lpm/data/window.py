@@ -32,6 +32,7 @@ class Clip:
     video_THWC: np.ndarray | None = None
     latents_TCYX: np.ndarray | None = None
     loser_TCYX: np.ndarray | None = None
+    recorded_TCYX: np.ndarray | None = None
     points_STCYX: np.ndarray | None = None
     reference_RHWC: np.ndarray | None = None
     reference_RCYX: np.ndarray | None = None
@@ -43,6 +44,15 @@ class Clip:
 def random_start(total: int, frames: int, rng: np.random.Generator) -> int:
     """Draw the first frame of a window, a multiple of 4, evenly among those that fit in ``total`` frames."""
     return STRIDE * int(rng.integers((total - frames) // STRIDE + 1))
+
+
+def early_start(total: int, frames: int, rng: np.random.Generator, share: float = 0.5) -> int:
+    """Start at frame 0 in ``share`` of the windows, where a clip may show what its first picture hides; else anywhere.
+
+    >>> early_start(97, 33, np.random.default_rng(0), share=1.0)
+    0
+    """
+    return 0 if rng.random() < share else random_start(total, frames, rng)
 
 
 def first_start(total: int, frames: int, rng: np.random.Generator) -> int:
@@ -128,7 +138,7 @@ class Cut:
         history: seconds of audio before the first frame.
         lookahead: seconds of audio after the last frame.
         fps: when given, samples of another rate are dropped (a batch needs one rate).
-        start: chooses the first frame: ``random_start``, ``first_start`` or ``last_start``.
+        start: chooses the first frame: ``random_start``, ``early_start``, ``first_start`` or ``last_start``.
         references: chooses the references: ``draw_references`` or ``all_references``.
         beginning: chooses how the window begins: ``begin``, ``begin_or_continue`` or ``continue_from_causal``.
     """

@@ -24,6 +24,7 @@ from lpm.data import (
     first_start,
     list_shards,
     loader,
+    random_start,
     references_of,
 )
 from lpm.data.puppets.build import build_corpus
@@ -73,6 +74,8 @@ class PuppetData(LightningDataModule):
             or 2 latent frames), ``lpm.data.continue_from_causal`` for codecs that remember.
         references: which references a training clip sees, in place of ``extra_references`` and ``extra_kinds``, such as
             ``lpm.data.draw_kinds``.
+        start: where a training clip starts: ``lpm.data.random_start`` if None, or ``lpm.data.early_start`` for corpora
+            with ``reveals``.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class PuppetData(LightningDataModule):
         mixture: Mixture | None = None,
         beginning: Callable[[int, np.random.Generator], Beginning] | None = None,
         references: Callable[[Sequence[dict[str, Any]], np.random.Generator], list[int]] | None = None,
+        start: Callable[[int, int, np.random.Generator], int] | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus or CorpusSpec()
@@ -108,6 +112,7 @@ class PuppetData(LightningDataModule):
             frames,
             [Pixels() if pixels else Latents()],
             references=references or partial(draw_references, share=extra_references, kinds=extra_kinds),
+            start=start or random_start,
             beginning=beginning or begin_or_continue,
             history=history,
             lookahead=lookahead,

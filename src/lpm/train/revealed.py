@@ -16,7 +16,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from lpm.data.puppets.controls import CONTROLS
 from lpm.data.puppets.identity import sample_identity
-from lpm.data.puppets.reveal import away_from_front
+from lpm.data.puppets.reveal import SMILES, away_from_front
 from lpm.metric import Estimate, estimate, identity_distance
 from lpm.metric.clips import identity_code
 from lpm.train.frames import to_uint8
@@ -80,12 +80,13 @@ def score_clip(clip: Clip, name: str, made_THWC: np.ndarray, true_THWC: np.ndarr
     Raises:
         ValueError: the clip reveals nothing.
     """
-    scores = {"turn": score_turn, "cut": score_turn, "smile": score_smile}.get(clip.meta["tags"].get("reveal", ""))
-    if scores is None:
+    reveal = clip.meta["tags"].get("reveal", "")
+    scores = {"turn": score_turn, "cut": score_turn} | dict.fromkeys(SMILES, score_smile)
+    if reveal not in scores:
         raise ValueError(
-            f"clip of {clip.meta['identity']} reveals nothing; draw a corpus with reveals: turn, cut or smile"
+            f"clip of {clip.meta['identity']} reveals nothing; draw a corpus with reveals: {', '.join(scores)}"
         )
-    return scores(clip, clip.readings[name], made_THWC, true_THWC)
+    return scores[reveal](clip, clip.readings[name], made_THWC, true_THWC)
 
 
 def score_turn(clip: Clip, reading: Reading, made_THWC: np.ndarray, true_THWC: np.ndarray) -> dict[str, float]:

@@ -117,21 +117,22 @@ def test_expressions_show_the_own_smile_and_the_global_reference_does_not():
     assert all(np.array_equal(own[i].image, plain[i].image) for i in range(1, 5))
 
 
-@pytest.mark.parametrize("reveal", ["turn", "cut", "smile"])
+@pytest.mark.parametrize("reveal", ["turn", "cut", "smile", "smile_cut"])
 def test_a_clip_tells_what_it_reveals_and_has_the_references_for_it(reveal):
     pytest.importorskip("espeakng_loader")
-    spec = replace(SPEC, reveals={"cut" if reveal == "cut" else "turn": 0.5, "smile": 0.5})
+    smile = "smile_cut" if reveal == "smile_cut" else "smile"
+    spec = replace(SPEC, reveals={"cut" if reveal == "cut" else "turn": 0.5, smile: 0.5})
     clip = next(clip for clip in clips(spec) if clip.reveal == reveal)
     files, _ = make_clip(clip, spec)
     meta = json.loads(files["json"])
     truth = np.load(io.BytesIO(files["truth.npz"]))
     assert list(truth["names"]) == [*CONTROLS, "turn"]
-    assert meta["tags"]["reveal"] == reveal and reveal[:4] in meta["caption"]
+    assert meta["tags"]["reveal"] == reveal and all(word in meta["caption"] for word in reveal.split("_"))
     kinds = [(row["kind"], row["sub_kind"]) for row in meta["references"]]
     assert kinds[:5] == [("global", ""), *(("body", view) for view in VIEWS)]
     assert ("expression", "happy") in kinds and len(kinds) == 7
     turn_T, smile_T = truth["controls"][:, -1], truth["controls"][:, COLUMN["smile"]]
-    if reveal != "smile":
+    if reveal != smile:
         assert np.ptp(turn_T) > 60
         if reveal == "cut":
             video = read_video(files["mp4"])[0].astype(float)
@@ -139,4 +140,5 @@ def test_a_clip_tells_what_it_reveals_and_has_the_references_for_it(reveal):
             assert change[0] > 5 * change[1:].max()
     else:
         assert not turn_T.any() and smile_T[0] == 0 and smile_T[-1] == pytest.approx(own_smile(clip.identity)[13])
+        assert (smile_T[1] == smile_T[-1]) == (reveal == "smile_cut")
     assert Image.open(io.BytesIO(files["ref.01.png"])).size == (48, 48)

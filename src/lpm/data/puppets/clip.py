@@ -17,7 +17,7 @@ from lpm.data.puppets.identity import IDENTITY_NAMES, Identity, sample_identity
 from lpm.data.puppets.perform import Scene, perform
 from lpm.data.puppets.plan import ClipPlan, CorpusSpec, derived_seed
 from lpm.data.puppets.references import Reference, draw_references, subset, telling
-from lpm.data.puppets.reveal import PROMPTS, break_into_smile, own_smile, smile_own_way, turn_of
+from lpm.data.puppets.reveal import PROMPTS, SMILES, break_into_smile, own_smile, smile_own_way, turn_of
 from lpm.data.puppets.summary import describe
 from lpm.data.puppets.voice import voice_seed
 from lpm.data.schema import SCHEMA_VERSION, frames_to_states
@@ -70,13 +70,15 @@ def play(clip: ClipPlan, spec: CorpusSpec, identity: Identity) -> Scene:
 
 def smile_of(clip: ClipPlan, spec: CorpusSpec) -> np.ndarray | None:
     """Return the controls (K,) of the character's own smile, None in a corpus where all smile alike."""
-    return own_smile(clip.identity) if spec.reveals.get("smile") else None
+    return own_smile(clip.identity) if any(map(spec.reveals.get, SMILES)) else None
 
 
 def reveal(scene: Scene, clip: ClipPlan, spec: CorpusSpec) -> Scene:
     """Return the scene with what the clip reveals in the mouth and the caption of person 0; who turns is drawn so."""
     person, smile_K = scene.people[0], smile_of(clip, spec)
-    controls = break_into_smile(person.controls, spec.fps) if clip.reveal == "smile" else person.controls
+    controls = person.controls
+    if clip.reveal in SMILES:
+        controls = break_into_smile(controls, spec.fps, at_once=clip.reveal == "smile_cut")
     controls = controls if smile_K is None else smile_own_way(controls, smile_K)
     caption = f"{PROMPTS[clip.reveal]} {person.caption}" if clip.reveal else person.caption
     return replace(scene, people=(replace(person, controls=controls, caption=caption), scene.people[1]))

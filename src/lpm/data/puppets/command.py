@@ -56,7 +56,8 @@ def puppets(
         styles: shares of the drawing styles clean, flat, sketch and textured.
         languages: shares of the spoken languages en, zh, es and de.
         reveals: shares of clips whose first picture does not tell what comes: turn (the whole character turns a
-            quarter), cut (is seen from there at once) and smile (breaks into a smile of its own); none if not given.
+            quarter), cut (is seen from there at once), smile (breaks into a smile of its own) and smile_cut (is seen
+            with it at once); none if not given.
         clips_per_shard: clips in one tar.
         raw_videos: two-person videos as a camera would give them.
         raw_seconds: length of a raw video.

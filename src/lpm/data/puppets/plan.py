@@ -17,7 +17,7 @@ REVEALS_VERSION = "3"  # the same, for specs with reveals alone
 SPLITS = ("train", "seen", "val", "test")
 KINDS = ("speak", "listen", "conversation", "idle", "sing")
 STYLES = ("clean", "flat", "sketch", "textured")
-REVEALS = ("turn", "cut", "smile")
+REVEALS = ("turn", "cut", "smile", "smile_cut")
 GOLDEN = 0.618034  # of a step from character to character, so that they do not all begin with the same
 MIXTURE = {"speak": 0.6, "listen": 0.2, "conversation": 0.15, "idle": 0.05}
 

@@ -17,12 +17,14 @@ PROMPTS = {
     "turn": "The character turns a quarter to the right.",
     "cut": "A cut: the character is seen a quarter further to the right.",
     "smile": "The character breaks into a smile.",
+    "smile_cut": "A cut: the character is seen with a smile.",
 }
 QUARTER = 90.0  # degrees: from one of the sides that body views show to the next
 TURN_BEGINS, TURN_STANDS = 0.2, 1.4  # seconds
 SMILE_BEGINS, SMILE_STANDS = 0.1, 1.1  # seconds
 OWN_SMILES = {"smile": (0.3, 1.0), "smirk": (-0.7, 0.7), "aperture": (-0.3, 0.45), "width": (-0.3, 0.5)}
 """Ranges of a full smile's controls; a drawn aperture below 0 is a closed mouth."""
+SMILES = ("smile", "smile_cut")
 MOODS_OF_MOUTH = ("smile", "smirk", "sneer")
 
 
@@ -84,10 +86,15 @@ def smile_own_way(controls_TK: np.ndarray, smile_K: np.ndarray) -> np.ndarray:
     return own
 
 
-def break_into_smile(controls_TK: np.ndarray, fps: float) -> np.ndarray:
-    """Return the controls with a mouth that begins without any mood and smiles fully after about a second."""
+def break_into_smile(controls_TK: np.ndarray, fps: float, at_once: bool = False) -> np.ndarray:
+    """Return the controls with a mouth that begins without any mood and smiles fully after about a second.
+
+    ``at_once`` it smiles fully after the first picture, as if after a cut.
+    """
     smiling = controls_TK.copy()
     for name in MOODS_OF_MOUTH:
         smiling[:, COLUMN[name]] = 0
-    smiling[:, COLUMN["smile"]] = smooth_step(np.arange(len(smiling)) / fps, SMILE_BEGINS, SMILE_STANDS)
+    frames = np.arange(len(smiling))
+    full_T = frames > 0 if at_once else smooth_step(frames / fps, SMILE_BEGINS, SMILE_STANDS)
+    smiling[:, COLUMN["smile"]] = full_T
     return smiling
