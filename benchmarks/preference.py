@@ -44,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4.1)
     parser.add_argument("--motion", type=float, default=1.0, help="head motion: 1 is free, 0.25 mild")
     parser.add_argument("--kinds", nargs="+", default=KINDS, metavar="KIND=SHARE", help="what characters do")
+    parser.add_argument("--guidance", nargs="+", default=[], metavar="STREAM=SCALE", help="of both; 1 is none")
     parser.add_argument("--noises", type=int, default=2, help="performances of each clip")
     parser.add_argument("--seed", type=int, default=2000, help="of the corpus; training uses small seeds")
     return parser.parse_args()
@@ -52,6 +53,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args, start = arguments(), time.perf_counter()
     before, after = load_performer(args.before), load_performer(args.after)
+    for model in (before, after):
+        model.guidance = model.guidance | shares(args.guidance)
     spec = CorpusSpec(
         identities=1, clips_per_identity=1, seen_clips=1, test_identities=1, val_identities=args.identities,
         val_clips_per_identity=args.clips, motion=args.motion, seconds=args.seconds, seed=args.seed,

@@ -24,6 +24,7 @@ def pairs(
     steps: int = 2,
     chunk: int = 24,
     batch_size: int = 12,
+    guidance: dict[str, float] | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> None:
@@ -46,12 +47,13 @@ def pairs(
         steps: solver steps.
         chunk: new frames per generated chunk, divisible by 4.
         batch_size: clips that are generated together.
+        guidance: scale by stream in place of the model's own, such as `'{"speak": 1}'`, where 1 is none.
         seed: of the noise.
         device: where to generate, such as cuda.
     """
     settings = PairSettings(
         candidates=candidates, frames=frames, steps=steps, chunk=chunk, batch_size=batch_size, conditions=conditions,
-        seed=seed,
+        guidance=guidance, seed=seed,
     )  # fmt: skip
     folder = corpus / "shards" if (corpus / "shards").is_dir() else corpus
     shards = list_shards(folder, f"{split}-" if split else "")

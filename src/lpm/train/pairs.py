@@ -26,7 +26,7 @@ from lpm.train.encode import tensors_hash, write_shard
 from lpm.train.frames import to_uint8
 from lpm.types import Batch
 
-PAIRS_VERSION = "1"  # raise when the same settings would give other pairs
+PAIRS_VERSION = "2"  # raise when the same settings would give other pairs
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class PairSettings:
         lookahead: seconds of audio after it.
         batch_size: conditions that are generated together.
         conditions: at most so many, in the corpus's order; all if None.
+        guidance: scale by stream in place of the model's own, where 1 is none; the model's own if None.
         seed: of the noise.
     """
 
@@ -53,6 +54,7 @@ class PairSettings:
     lookahead: float = 0.2
     batch_size: int = 12
     conditions: int | None = None
+    guidance: dict[str, float] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -190,6 +192,7 @@ def perform_all(
             frames=settings.frames,
             steps=settings.steps,
             chunk=settings.chunk,
+            scales=settings.guidance,
             generator=torch.Generator().manual_seed(seed),
         )
         for seed in places
@@ -226,7 +229,7 @@ def pair_sample(
     videos: Sequence[np.ndarray],
     judged: dict[str, Any],
 ) -> Sample:
-    """Return the sample of a pair: the condition, and winner and loser as video and latents."""
+    """Return the sample of a pair: the condition, winner and loser as video and latents, and the recorded latents."""
     assert chosen.winner is not None and chosen.loser is not None
     winner, loser = chosen.winner, chosen.loser
     preference = {
@@ -242,6 +245,7 @@ def pair_sample(
         "loser.mp4": encode_video(videos[loser][row], batch.fps),
         "winner.npy": half(latents[winner][row]),
         "loser.npy": half(latents[loser][row]),
+        "recorded.npy": half(encode_recorded(model, batch, row)),
         "json": {**performed["json"], "preference": preference},
     }
 
@@ -276,6 +280,13 @@ def encode_shown(model: PerformanceModel, batch: Batch, row: int) -> Tensor:
     pixels = batch.references.pixels_BRCHW
     assert pixels is not None
     return model.codec.encode_frames(pixels[row][batch.references.mask_BR[row]])
+
+
+@torch.no_grad()
+def encode_recorded(model: PerformanceModel, batch: Batch, row: int) -> Tensor:
+    """Return the latents (T', C, Y, X) of the recorded clip of a row."""
+    assert batch.video_BTCHW is not None
+    return model.codec.encode(batch.video_BTCHW[row : row + 1])[0]
 
 
 def half(values: Tensor) -> np.ndarray:
