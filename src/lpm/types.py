@@ -108,7 +108,6 @@ class Batch:
         truth: per-frame ground truth by control name, each (B, T); empty on real data.
         meta: the samples' ``json`` fields.
         loser_BTCYX: in pairs of preference, the latents that are not to be like; ``latents_BTCYX`` is the winner.
-        recorded_BTCYX: in pairs of preference, latents of the recorded clip whose conditions both others follow.
         negative: what guidance of text leads away from, one prompt per row; None for no prompt.
         prompts: per row, prompts that take over from ``text`` in the course of a long video; None for none.
         points_BSTCYX: in trajectories of a teacher, the latents at S falling noise levels, of which ``latents_BTCYX``
@@ -129,7 +128,6 @@ class Batch:
     meta: list[dict[str, Any]] = field(default_factory=list)
     given_B: Tensor | None = None
     loser_BTCYX: Tensor | None = None
-    recorded_BTCYX: Tensor | None = None
     negative: list[str] | None = None
     prompts: list[list[Prompt]] | None = None
     points_BSTCYX: Tensor | None = None

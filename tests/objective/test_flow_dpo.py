@@ -71,26 +71,6 @@ def test_value_by_hand():
     assert parts["loser_change"].item() == pytest.approx(0.3125)
 
 
-def test_a_recorded_clip_is_what_the_flow_matches():
-    """By hand, and nothing but the second term moves; its gradient is that of plain flow matching."""
-    winner, loser, recorded = (torch.full((1, 3, 1, 1, 1), value) for value in (0.0, 1.0, 2.0))
-    policy = Constant(0.25)
-    loss, parts = run(dpo(beta=4.0, weight=0.1), policy, Constant(0.5), winner, loser, recorded_BTCYX=recorded)
-    assert loss.item() == pytest.approx(-math.log(1 / (1 + math.exp(-1.0))) + 0.1 * 1.75**2, abs=1e-6)
-    _, without = run(dpo(beta=4.0, weight=0.1), Constant(0.25), Constant(0.5), winner, loser)
-    assert {name for name in parts if parts[name] != without[name]} == {"matching_loss"}
-    run(dpo(weight=3.0), policy, Constant(0.25), winner, winner.clone(), recorded_BTCYX=recorded)[0].backward()
-    assert policy.value.grad.item() == pytest.approx(3 * 2 * (0.25 - 2))
-
-
-def test_clips_of_other_shapes_are_refused():
-    winner, loser = pair()
-    with pytest.raises(ValueError, match=r"and loser .* differ"):
-        run(dpo(), Constant(0.0), Constant(0.0), winner, loser[:, :-1])
-    with pytest.raises(ValueError, match=r"and recorded clip .* differ"):
-        run(dpo(), Constant(0.0), Constant(0.0), winner, loser, recorded_BTCYX=winner[:, :-1])
-
-
 def test_history_does_not_count():
     winner, loser = torch.zeros(1, 3, 1, 1, 1), torch.ones(1, 3, 1, 1, 1)
     winner[:, 1], loser[:, 1] = 50, -70

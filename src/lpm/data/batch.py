@@ -25,7 +25,6 @@ def collate(clips: Sequence[Clip]) -> Batch:
     video = _stack([clip.video_THWC for clip in clips], "video")
     latents = _stack([clip.latents_TCYX for clip in clips], "latents")
     losers = _stack([clip.loser_TCYX for clip in clips], "latents of losers")
-    recorded = _stack([clip.recorded_TCYX for clip in clips], "latents of recorded clips")
     points = _stack([clip.points_STCYX for clip in clips], "points of trajectories")
     return Batch(
         keys=[clip.key for clip in clips],
@@ -42,7 +41,6 @@ def collate(clips: Sequence[Clip]) -> Batch:
         meta=[clip.meta for clip in clips],
         given_B=torch.tensor([clip.given for clip in clips]),
         loser_BTCYX=None if losers is None else losers.float(),
-        recorded_BTCYX=None if recorded is None else recorded.float(),
         points_BSTCYX=None if points is None else points.float(),
     )
 

@@ -74,9 +74,9 @@ class Latents:
 
 
 class PairLatents:
-    """Cuts the same window from the latents of a pair: ``winner.npy``, ``loser.npy``, and ``recorded.npy`` if there.
+    """Cuts the same window from the winner's and the loser's latents of a pair, ``winner.npy`` and ``loser.npy``.
 
-    All begin with one first picture, which is latent frame 0: ``anchor`` must be 0 or the window's start 0.
+    Both were generated from one first picture, which is latent frame 0: ``anchor`` must be 0 or the window's start 0.
     """
 
     fields = ("npy",)
@@ -84,15 +84,12 @@ class PairLatents:
     def __call__(
         self, sample: Sample, start: int, frames: int, references: Sequence[int], anchor: int
     ) -> dict[str, np.ndarray]:
-        """Return ``latents_TCYX``, the winner's, ``loser_TCYX``, ``recorded_TCYX`` and ``reference_RCYX``."""
+        """Return ``latents_TCYX``, the winner's, ``loser_TCYX`` and ``reference_RCYX``."""
         first, count = start // STRIDE, 1 + (frames - 1) // STRIDE
         if anchor:
             raise ValueError(f"a pair begins with frame 0, not {anchor}; let windows begin by continue_performance")
-        names = {"winner.npy": "latents_TCYX", "loser.npy": "loser_TCYX"}
-        if "recorded.npy" in sample:
-            names["recorded.npy"] = "recorded_TCYX"
         cuts = {}
-        for name, field in names.items():
+        for name, field in (("winner.npy", "latents_TCYX"), ("loser.npy", "loser_TCYX")):
             latent = _latents(sample, name)
             if first + count > len(latent):
                 raise SchemaError("latents", f"{name} covers {len(latent)} of {first + count} latent frames; remake it")

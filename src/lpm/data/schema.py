@@ -23,9 +23,8 @@ Sample = dict[str, Any]
 ``mp4`` and ``json`` are required; optional are ``speak.wav`` and ``listen.wav`` (16 kHz mono), ``ref.NN.png``,
 ``truth.npz`` (``controls`` (T, K) float32 and their ``names``), ``latent.npy`` (T', C, Y, X) float16 of the whole clip,
 ``still.npy`` (T', C, Y, X): frame 4k encoded alone, and ``ref.npy`` (R, C, Y, X) in the order of ``json`` references.
-In pairs of preference ``mp4`` is the winner, beside it ``loser.mp4`` and the latents ``winner.npy``, ``loser.npy`` and
-``recorded.npy`` (T', C, Y, X), of the clip whose conditions both follow; the scores of both are in ``json`` under
-``preference``. In trajectories ``mp4`` is what the teacher
+In pairs of preference ``mp4`` is the winner, beside it ``loser.mp4`` and the latents ``winner.npy`` and ``loser.npy``
+(T', C, Y, X); the scores of both are in ``json`` under ``preference``. In trajectories ``mp4`` is what the teacher
 performed, and ``trajectory.npy`` (S, T', C, Y, X) its latents at S falling noise levels, told in ``json`` under
 ``trajectory``; the last one is clean.
 """

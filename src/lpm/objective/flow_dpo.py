@@ -11,22 +11,20 @@ from lpm.types import Backbone, Conditions
 class FlowDPO(nn.Module):
     """Raise what was preferred above what was not, measured against a frozen reference.
 
-    With e the flow-matching error of a clip under the policy and e_ref under the reference, for winner w, loser l and
-    the recorded clip r of the same conditions, at the same noise and noise level::
+    With e the flow-matching error of a clip under the policy and e_ref under the reference, for winner w and loser l at
+    the same noise and noise level::
 
-        loss = -log sigmoid(-beta / 2 ((e_w - e_w_ref) - (e_l - e_l_ref))) + weight e_r
+        loss = -log sigmoid(-beta / 2 ((e_w - e_w_ref) - (e_l - e_l_ref))) + weight e_w
 
-    The last term, plain flow matching, holds colours and sharpness where the first alone would let all errors grow. It
-    is of what was recorded, not of the winner: whoever learns performances of its own repeats what they lack, such as
-    motion. Pairs without a recorded clip have the winner there. Sources: Wallace et al. 2023, "Diffusion Model
-    Alignment Using Direct Preference Optimization", eq. 14; for flows Liu et al. 2025, "Improving Video Generation with
-    Human Feedback"; what the last term matches is ours.
+    The last term, plain flow matching of the winner, holds colours and sharpness where the first alone would let both
+    errors grow. Sources: Wallace et al. 2023, "Diffusion Model Alignment Using Direct Preference Optimization", eq. 14;
+    for flows Liu et al. 2025, "Improving Video Generation with Human Feedback".
 
     Args:
         matching: the error: noise path, weights and history as in the training of the reference.
         beta: how far the policy may go for the preferences; errors are means over a clip's numbers, so hundreds or
             thousands.
-        weight: of the flow-matching loss; the other term multiplies an error's gradient by beta / 4 at the
+        weight: of the winner's flow-matching loss; the other term multiplies an error's gradient by beta / 4 at the
             start, so a weight of a few tenths of that is felt.
     """
 
@@ -47,13 +45,11 @@ class FlowDPO(nn.Module):
         fps: float,
         history: int | Tensor = 1,
         generator: torch.Generator | None = None,
-        recorded_BTCYX: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts; nothing is learnt by ``reference``.
 
-        All clips follow the same conditions, which each network's own encoders have read. ``history`` is as in
-        ``FlowMatching``: each clip is given its own first frames. ``recorded_BTCYX`` is what the second term matches,
-        the winner if None. The parts are
+        Both clips follow the same conditions, which each network's own encoders have read. ``history`` is as in
+        ``FlowMatching``: each clip is given its own first frames. The parts are
 
         - ``preference_loss``, ``matching_loss``: the two terms, the second without its weight;
         - ``accuracy``: share of pairs whose winner has gained more on the reference than the loser, a half for ties;
@@ -61,13 +57,12 @@ class FlowDPO(nn.Module):
         - ``winner_change``, ``loser_change``: mean of e - e_ref.
 
         Raises:
-            ValueError: the clips differ in shape.
+            ValueError: winner and loser differ in shape.
         """
-        for name, clip in (("loser", loser_BTCYX), ("recorded clip", recorded_BTCYX)):
-            if clip is not None and clip.shape != winner_BTCYX.shape:
-                raise ValueError(
-                    f"winner {tuple(winner_BTCYX.shape)} and {name} {tuple(clip.shape)} differ; cut both alike"
-                )
+        if winner_BTCYX.shape != loser_BTCYX.shape:
+            raise ValueError(
+                f"winner {tuple(winner_BTCYX.shape)} and loser {tuple(loser_BTCYX.shape)} differ; cut both alike"
+            )
         draw = self.matching.draw(winner_BTCYX, history, generator)
         winner_BT = self.matching.errors(policy, winner_BTCYX, conditions, fps, draw)
         loser_BT = self.matching.errors(policy, loser_BTCYX, conditions, fps, draw)
@@ -76,10 +71,7 @@ class FlowDPO(nn.Module):
             loser_ref_BT = self.matching.errors(reference, loser_BTCYX, reference_conditions, fps, draw)
         winner_B, loser_B = _of_clip(winner_BT - winner_ref_BT, draw), _of_clip(loser_BT - loser_ref_BT, draw)
         logit_B = -self.beta / 2 * (winner_B - loser_B)
-        matched_BT = winner_BT
-        if recorded_BTCYX is not None:
-            matched_BT = self.matching.errors(policy, recorded_BTCYX, conditions, fps, draw)
-        preference, matching = softplus(-logit_B).mean(), matched_BT[draw.made_BT].mean()
+        preference, matching = softplus(-logit_B).mean(), winner_BT[draw.made_BT].mean()
         parts = {
             "preference_loss": preference,
             "matching_loss": matching,

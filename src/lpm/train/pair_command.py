@@ -24,7 +24,7 @@ def pairs(
     steps: int = 2,
     chunk: int = 24,
     batch_size: int = 12,
-    guidance: dict[str, float] | None = None,
+    guidance: list[dict[str, float]] | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> None:
@@ -47,7 +47,8 @@ def pairs(
         steps: solver steps.
         chunk: new frames per generated chunk, divisible by 4.
         batch_size: clips that are generated together.
-        guidance: scale by stream in place of the model's own, such as `'{"speak": 1}'`, where 1 is none.
+        guidance: scales by stream with each of which every seed is performed, such as `'[{}, {"speak": 1}]'`: the
+            model's own, and none of the voice; the model's own if not given.
         seed: of the noise.
         device: where to generate, such as cuda.
     """

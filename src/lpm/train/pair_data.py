@@ -27,7 +27,7 @@ from lpm.preference import Scorer
 from lpm.sample import base_puppet
 from lpm.train.checkpoint import fingerprint, load_model
 from lpm.train.data import cache_folder, only_global
-from lpm.train.pairs import PAIRS_VERSION, PairSettings, make_pairs
+from lpm.train.pairs import PairSettings, make_pairs
 from lpm.types import Batch
 
 
@@ -96,9 +96,9 @@ class PairData(LightningDataModule):
         self.train_clips: MemoryClips | None = None
 
     def name(self) -> str:
-        """Return a short hash of the settings, the weights, the scorers and the version of pairs."""
+        """Return a short hash of the settings, the weights and the scorers."""
         scorers = None if self.scorers is None else [[type(s).__name__, s.tolerances] for s in self.scorers]
-        text = json.dumps([PAIRS_VERSION, asdict(self.settings), fingerprint(self.weights), scorers], sort_keys=True)
+        text = json.dumps([asdict(self.settings), fingerprint(self.weights), scorers], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def prepare_data(self) -> None:

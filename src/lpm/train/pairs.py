@@ -26,7 +26,7 @@ from lpm.train.encode import tensors_hash, write_shard
 from lpm.train.frames import to_uint8
 from lpm.types import Batch
 
-PAIRS_VERSION = "2"  # raise when the same settings would give other pairs
+PAIRS_VERSION = "1"  # raise when the same settings would give other pairs
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class PairSettings:
         lookahead: seconds of audio after it.
         batch_size: conditions that are generated together.
         conditions: at most so many, in the corpus's order; all if None.
-        guidance: scale by stream in place of the model's own, where 1 is none; the model's own if None.
+        guidance: scales by stream with each of which every seed is performed, in place of the model's own, where 1 is
+            none; the model's own alone if None. ``[{}, {"speak": 1.0}]`` is the model's own and none of the voice.
         seed: of the noise.
     """
 
@@ -54,7 +55,7 @@ class PairSettings:
     lookahead: float = 0.2
     batch_size: int = 12
     conditions: int | None = None
-    guidance: dict[str, float] | None = None
+    guidance: list[dict[str, float]] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,6 +64,13 @@ class PairSettings:
             value = getattr(self, name)
             if value is not None and value < limit:
                 raise ValueError(f"{name} of {value} is below {limit}; raise it")
+        if self.guidance is not None and not self.guidance:
+            raise ValueError("no guidance to perform with; leave it out for the model's own")
+
+    @property
+    def scales(self) -> list[dict[str, float]]:
+        """What guides each round of seeds."""
+        return self.guidance or [{}]
 
     @property
     def cut(self) -> Cut:
@@ -155,10 +163,11 @@ def make_shard(
             batch = move_data_to_device(collate([clip for _, clip in group]), model.device)
             places = [place(settings.seed, path.name, first, number) for number in range(settings.candidates)]
             latents, videos = perform_all(model, batch, settings, places)
+            seeds = places * len(settings.scales)
             for row, (sample, clip) in enumerate(group):
                 scores = [score(scorers, candidate_of(batch, row, video[row])) for video in videos]
                 chosen = select(scores, tolerances(scorers))
-                judged.append({"key": clip.key, **chosen._asdict(), "seeds": places, "scores": scores})
+                judged.append({"key": clip.key, **chosen._asdict(), "seeds": seeds, "scores": scores})
                 if chosen.winner is not None:
                     yield pair_sample(model, sample, batch, row, chosen, latents, videos, judged[-1])
 
@@ -185,16 +194,19 @@ def cut(sample: Sample, settings: PairSettings) -> Clip:
 def perform_all(
     model: PerformanceModel, batch: Batch, settings: PairSettings, places: Sequence[int]
 ) -> tuple[list[Tensor], list[np.ndarray]]:
-    """Return the latents (B, T', C, Y, X) and the video (B, T, H, W, 3) of every seed."""
+    """Return the latents (B, T', C, Y, X) and the video (B, T, H, W, 3) of every seed with the first guidance, then the
+    next.
+    """
     latents = [
         model.perform_latents(
             batch,
             frames=settings.frames,
             steps=settings.steps,
             chunk=settings.chunk,
-            scales=settings.guidance,
+            scales=scales,
             generator=torch.Generator().manual_seed(seed),
         )
+        for scales in settings.scales
         for seed in places
     ]
     with torch.no_grad():
@@ -229,7 +241,7 @@ def pair_sample(
     videos: Sequence[np.ndarray],
     judged: dict[str, Any],
 ) -> Sample:
-    """Return the sample of a pair: the condition, winner and loser as video and latents, and the recorded latents."""
+    """Return the sample of a pair: the condition, and winner and loser as video and latents."""
     assert chosen.winner is not None and chosen.loser is not None
     winner, loser = chosen.winner, chosen.loser
     preference = {
@@ -245,7 +257,6 @@ def pair_sample(
         "loser.mp4": encode_video(videos[loser][row], batch.fps),
         "winner.npy": half(latents[winner][row]),
         "loser.npy": half(latents[loser][row]),
-        "recorded.npy": half(encode_recorded(model, batch, row)),
         "json": {**performed["json"], "preference": preference},
     }
 
@@ -280,13 +291,6 @@ def encode_shown(model: PerformanceModel, batch: Batch, row: int) -> Tensor:
     pixels = batch.references.pixels_BRCHW
     assert pixels is not None
     return model.codec.encode_frames(pixels[row][batch.references.mask_BR[row]])
-
-
-@torch.no_grad()
-def encode_recorded(model: PerformanceModel, batch: Batch, row: int) -> Tensor:
-    """Return the latents (T', C, Y, X) of the recorded clip of a row."""
-    assert batch.video_BTCHW is not None
-    return model.codec.encode(batch.video_BTCHW[row : row + 1])[0]
 
 
 def half(values: Tensor) -> np.ndarray:

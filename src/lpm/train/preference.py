@@ -126,7 +126,6 @@ class PreferenceTraining(LightningModule):
             reference_conditions,
             batch.fps,
             history=1 if batch.given_B is None else batch.given_B,
-            recorded_BTCYX=batch.recorded_BTCYX,
             generator=generator,
         )
 
