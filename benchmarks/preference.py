@@ -60,7 +60,7 @@ def main() -> None:
         val_clips_per_identity=args.clips, motion=args.motion, seconds=args.seconds, seed=args.seed,
         kinds=shares(args.kinds),
     )  # fmt: skip
-    data = PuppetData(spec, measured_frames=spec.frames, measured_clips=args.identities * args.clips)
+    data = PuppetData(spec, measured_frames=spec.frames, measured_clips=args.identities * args.clips, pixels=True)
     data.prepare_data()
     loader, scorers = data.performance_loaders()["held_out"], [PuppetScorer()]
     found = compare(before, after, loader, scorers, seeds=range(args.noises))

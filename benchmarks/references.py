@@ -98,6 +98,7 @@ def main() -> None:
         measured_kinds=("global", "body", "expression"),
         measured_frames=spec.frames,
         measured_clips=2 * args.identities,
+        pixels=True,
     )
     data.prepare_data()
     performers = reference_performers(model, args.steps, args.chunk)
