@@ -43,7 +43,7 @@ sys.exit("timm is loaded before anyone asks for its features" if "timm" in sys.m
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=200)
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=500)
 
 
 def test_every_module_imports_alone():
