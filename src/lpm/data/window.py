@@ -32,7 +32,6 @@ class Clip:
     video_THWC: np.ndarray | None = None
     latents_TCYX: np.ndarray | None = None
     loser_TCYX: np.ndarray | None = None
-    recorded_TCYX: np.ndarray | None = None
     points_STCYX: np.ndarray | None = None
     reference_RHWC: np.ndarray | None = None
     reference_RCYX: np.ndarray | None = None
