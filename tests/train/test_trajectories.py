@@ -106,6 +106,17 @@ def test_the_command_goes_on_after_kill_9_in_its_second_shard(corpus, tmp_path):
     assert all((killed / name).stat().st_mtime_ns == made for name, made in kept.items())
 
 
+def test_two_commands_on_one_folder_end_in_the_bytes_of_one(corpus, tmp_path):
+    whole, both, words = tmp_path / "whole", tmp_path / "both", ["--frames=9", "--piece=8", "--batch_size=1"]
+    run = [sys.executable, "-m", "lpm", "data", "trajectories", str(corpus), str(both), *words]
+    runs = [subprocess.Popen(run) for _ in range(2)]
+    assert main(["data", "trajectories", str(corpus), str(whole), *words]) == 0
+    assert [run.wait(200) for run in runs] == [0, 0]
+    assert {path.name for path in both.iterdir()} == {path.name for path in whole.iterdir()}
+    for path in whole.iterdir():
+        assert (both / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 def test_other_trajectories_are_not_mixed_and_settings_are_checked(teacher, shards, tmp_path):
     few = TrajectorySettings(**{**SETTINGS.__dict__, "clips": 1})
     assert make_trajectories(teacher, shards, tmp_path / "few", few)["trajectories"] == 1

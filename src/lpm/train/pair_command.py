@@ -31,7 +31,7 @@ def pairs(
     """Make pairs of preference: perform every clip of a corpus from several seeds, judge, keep the best pair as shards.
 
     A clip without two candidates of which one is better in something and worse in nothing gives no pair and is counted.
-    An interrupted run goes on where it was.
+    An interrupted run goes on where it was; several on one folder share its shards.
 
     Example: `lpm data pairs corpus pairs --candidates 6`
 

@@ -15,7 +15,6 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from lpm.data import Clip, Cut, Pixels, Sample, Shard, collate, encode_video, first_start, read_shard, write_index
-from lpm.data.puppets.progress import track
 from lpm.data.stages import Counts, apply, valid
 from lpm.preference import Candidate, PuppetScorer, Scorer, Selection, score, select
 from lpm.preference.pareto import REASONS
@@ -24,6 +23,7 @@ from lpm.train.callbacks import write_json
 from lpm.train.data import only_global
 from lpm.train.encode import tensors_hash, write_shard
 from lpm.train.frames import to_uint8
+from lpm.train.missing import make_missing, row_path, share
 from lpm.types import Batch
 
 PAIRS_VERSION = "1"  # raise when the same settings would give other pairs
@@ -95,8 +95,9 @@ def make_pairs(
     """Make one shard of pairs for every shard of clips, with a progress bar, and return the summary.
 
     ``folder`` gets the shards, each beside a ``.json`` row with the scores of all candidates, ``index.json``,
-    ``pairs.json`` (what made them) and ``summary.json``. A killed run goes on with the first shard without a row: noise
-    depends on the settings and the place of a condition alone, so what is redone comes out the same.
+    ``pairs.json`` (what made them) and ``summary.json``. A killed run goes on with the first shard without a row, and
+    several processes on one folder share the shards: noise depends on the settings and the place of a condition alone,
+    so what is redone, or made by another, comes out the same.
 
     Args:
         model: what performs; on the device on which it should.
@@ -111,17 +112,17 @@ def make_pairs(
     settings, judges = settings or PairSettings(), [PuppetScorer()] if scorers is None else list(scorers)
     if not judges:
         raise ValueError("no scorer; give at least one")
-    folder = Path(folder)
+    folder, jobs = Path(folder), share(shards, settings.conditions)
     claim(folder, origin(model, shards, judges, settings))
+    model.eval()
+    make_missing(
+        folder,
+        jobs,
+        lambda shard, count: make_shard(model, shard, count, folder, judges, settings),
+        "pairs",
+        "conditions",
+    )
     with FileLock(folder / ".lock"):
-        jobs = share(shards, settings.conditions)
-        left = [(shard, count) for shard, count in jobs if not row_path(folder, shard).exists()]
-        if left:
-            model.eval()
-            with track(sum(count for _, count in left), "pairs", "conditions") as advance:
-                for shard, count in left:
-                    make_shard(model, shard, count, folder, judges, settings)
-                    advance(count)
         if any(folder.glob("*.tar")):
             write_index(folder)
         summary = summarise([json.loads(row_path(folder, shard).read_text()) for shard, _ in jobs])
@@ -132,16 +133,6 @@ def make_pairs(
             "raise candidates, or the tolerances of the scores that stand against each other"
         )
     return summary
-
-
-def share(shards: Sequence[Shard], conditions: int | None) -> list[tuple[Shard, int]]:
-    """Return which shards are read, and how many samples of each."""
-    left, jobs = sum(shard.samples for shard in shards) if conditions is None else conditions, []
-    for shard in shards:
-        if left > 0:
-            jobs.append((shard, min(left, shard.samples)))
-            left -= shard.samples
-    return jobs
 
 
 def make_shard(
@@ -309,11 +300,6 @@ def tolerances(scorers: Sequence[Scorer]) -> dict[str, float]:
     return {name: value for scorer in scorers for name, value in scorer.tolerances.items()}
 
 
-def row_path(folder: Path, shard: Shard) -> Path:
-    """Return where the row of a shard lies."""
-    return folder / f"{Path(shard.path).stem}.row.json"
-
-
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the totals of all shards, and how far scores differ between seeds (mean standard deviation)."""
     totals: dict[str, Any] = {name: sum(row[name] for row in rows) for name in ("samples", "conditions", "pairs")}
@@ -355,11 +341,12 @@ def claim(folder: Path, wanted: dict[str, Any], what: str = "pairs") -> None:
     path = folder / f"{what}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            if any(folder.glob("*.tar")):
-                raise ValueError(f"{folder} holds shards that are no {what}; choose another folder")
-            write_json(path, wanted)
-        found = json.loads(path.read_text())
+        with FileLock(folder / ".lock"):  # another process may be about to claim it
+            if not path.exists():
+                if any(folder.glob("*.tar")):
+                    raise ValueError(f"{folder} holds shards that are no {what}; choose another folder")
+                write_json(path, wanted)
+            found = json.loads(path.read_text())
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}); choose a folder you own") from error
     changed = [name for name, value in json.loads(json.dumps(wanted)).items() if found.get(name) != value]

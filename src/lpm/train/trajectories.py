@@ -14,7 +14,6 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from lpm.data import Clip, Cut, Pixels, Sample, Shard, collate, draw_references, first_start, read_shard, write_index
-from lpm.data.puppets.progress import track
 from lpm.data.stages import Counts, apply, valid
 from lpm.distill import record_trajectories
 from lpm.sample import PerformanceModel, noise_levels
@@ -22,7 +21,8 @@ from lpm.train.callbacks import write_json
 from lpm.train.data import only_global
 from lpm.train.encode import tensors_hash, write_shard
 from lpm.train.frames import to_uint8
-from lpm.train.pairs import claim, guided, half, performed_sample, place, row_path, share
+from lpm.train.missing import make_missing, row_path, share
+from lpm.train.pairs import claim, guided, half, performed_sample, place
 from lpm.types import Batch
 
 TRAJECTORIES_VERSION = "1"  # raise when the same settings would give other trajectories
@@ -98,8 +98,9 @@ def make_trajectories(
     """Make one shard of trajectories for every shard of clips, with a progress bar, and return the summary.
 
     ``folder`` gets the shards, each beside a ``.json`` row, ``index.json``, ``trajectories.json`` (what made them) and
-    ``summary.json``. A killed run goes on with the first shard without a row, and ends in the same bytes: noise depends
-    on the settings and the place of a clip alone.
+    ``summary.json``. A killed run goes on with the first shard without a row, and
+    several processes on one folder share the shards; either ends in the same bytes: noise depends on the settings and
+    the place of a clip alone.
 
     Args:
         teacher: what performs; on the device on which it should.
@@ -111,16 +112,13 @@ def make_trajectories(
         ValueError: the folder holds trajectories made otherwise, or no clip could be used (counted by reason).
     """
     settings, folder = settings or TrajectorySettings(), Path(folder)
+    jobs = share(shards, settings.clips)
     claim(folder, origin(teacher, shards, settings), "trajectories")
+    teacher.eval()
+    make_missing(
+        folder, jobs, lambda shard, count: make_shard(teacher, shard, count, folder, settings), "trajectories", "clips"
+    )
     with FileLock(folder / ".lock"):
-        jobs = share(shards, settings.clips)
-        left = [(shard, count) for shard, count in jobs if not row_path(folder, shard).exists()]
-        if left:
-            teacher.eval()
-            with track(sum(count for _, count in left), "trajectories", "clips") as advance:
-                for shard, count in left:
-                    make_shard(teacher, shard, count, folder, settings)
-                    advance(count)
         if any(folder.glob("*.tar")):
             write_index(folder)
         summary = summarise([json.loads(row_path(folder, shard).read_text()) for shard, _ in jobs])
