@@ -26,7 +26,8 @@ def trajectories(
     """Let the Base model perform every clip of a corpus, and keep its way from noise as shards, to distil from.
 
     With a piece of one chunk trajectories are causal: each chunk is made given the clean ones before it. With a piece
-    of the whole clip (frames - 1) they are bidirectional. An interrupted run goes on where it was; several on one folder share its shards.
+    of the whole clip (frames - 1) they are bidirectional. An interrupted run goes on where it was; several on one
+    folder share its shards.
 
     Example: `lpm data trajectories corpus trajectories --clips 64`
 
