@@ -35,9 +35,9 @@ class Constant(nn.Module):
         return self.value.expand_as(noisy)
 
 
-def dpo(beta=2.0, weight=1.0, anchor=0.0, **matching):
+def dpo(beta=2.0, weight=1.0, hold=0.0, **matching):
     matching = FlowMatching(PredictClean(), Absolute(), **{"motion": False, "floor": 1.0, **matching})
-    return FlowDPO(matching, beta, weight, anchor)
+    return FlowDPO(matching, beta, weight, hold)
 
 
 def run(objective, policy, reference, winner, loser, **settings):
@@ -70,19 +70,17 @@ def test_value_by_hand():
     assert parts["loser_change"].item() == pytest.approx(0.3125)
 
 
-def test_the_anchor_is_the_distance_to_the_reference_on_both_clips():
-    winner, loser = torch.zeros(1, 3, 1, 1, 1), torch.ones(1, 3, 1, 1, 1)
+def test_holding_costs_what_the_winners_error_grew_and_nothing_where_it_fell():
+    winner, loser = torch.zeros(2, 3, 1, 1, 1), torch.ones(2, 3, 1, 1, 1)
+    winner[1] = 1.0  # errors against the policy .75 ** 2, against the reference .5 ** 2; of the first row .0625 and .25
     policy = Constant(0.25)
-    free, _ = run(dpo(beta=4.0, weight=0.1), policy, Constant(0.5), winner, loser)
-    loss, parts = run(dpo(beta=4.0, weight=0.1, anchor=3.0), policy, Constant(0.5), winner, loser)
-    assert parts["anchor_loss"].item() == pytest.approx(0.25**2)
-    assert (loss - free).item() == pytest.approx(3 * 0.25**2, abs=1e-6)
-    run(dpo(weight=0.0, anchor=3.0), policy, Constant(0.5), winner, winner.clone())[0].backward()
-    assert policy.value.grad.item() == pytest.approx(3 * 2 * (0.25 - 0.5))
-    model = puppet_small(channels=4)
-    assert run(dpo(anchor=3.0), model, model, *pair())[1]["anchor_loss"].item() == 0
-    with pytest.raises(ValueError, match=r"anchor -1\.0 0 or more"):
-        dpo(anchor=-1.0)
+    free, _ = run(dpo(weight=0.0), policy, Constant(0.5), winner, loser)
+    loss, parts = run(dpo(weight=0.0, hold=3.0), policy, Constant(0.5), winner, loser)
+    assert parts["excess_loss"].item() == pytest.approx((0.5625 - 0.25) / 2)
+    assert (loss - free).item() == pytest.approx(3 * (0.5625 - 0.25) / 2, abs=1e-6)
+    assert run(dpo(hold=3.0), policy, Constant(0.5), winner[:1], loser[:1])[1]["excess_loss"].item() == 0
+    with pytest.raises(ValueError, match=r"hold -1\.0 0 or more"):
+        dpo(hold=-1.0)
 
 
 def test_history_does_not_count():

@@ -115,23 +115,13 @@ class FlowMatching(nn.Module):
         self, backbone: Backbone, latents_BTCYX: Tensor, conditions: Conditions, fps: float, draw: Draw
     ) -> Tensor:
         """Return the weighted squared error of each frame, (B, T); it means something where ``draw.made_BT``."""
-        guess = self.guess(backbone, latents_BTCYX, conditions, fps, draw)
-        return self.weigh(guess - self.coordinates.enter(latents_BTCYX), latents_BTCYX, draw)
-
-    def guess(
-        self, backbone: Backbone, latents_BTCYX: Tensor, conditions: Conditions, fps: float, draw: Draw
-    ) -> Tensor:
-        """Return the clean data (B, T, C, Y, X) that a network sees behind the noise, in the coordinates of noise."""
         clean = self.coordinates.enter(latents_BTCYX)
         t_BT = draw.t_B[:, None] * draw.made_BT
         noisy = interpolate(clean, draw.noise_BTCYX, t_BT)
         if draw.rough_BTCYX is not None:
             noisy = noisy + draw.rough_BTCYX
-        return self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
-
-    def weigh(self, difference_BTCYX: Tensor, latents_BTCYX: Tensor, draw: Draw) -> Tensor:
-        """Return the mean square (B, T) of a difference of clean data, weighted as the loss weighs errors."""
-        error = difference_BTCYX.square()
+        guess = self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
+        error = (guess - clean).square()
         if self.motion:
             error = error * motion_weight(latents_BTCYX)
         return error.mean(dim=(2, 3, 4)) * draw.t_B.clamp_min(self.floor)[:, None] ** -2
