@@ -136,7 +136,7 @@ def test_steps_lower_the_winners_error_and_raise_the_losers():
     reference = puppet_small(channels=4)
     reference.load_state_dict(policy.state_dict())
     winner, loser = pair()
-    objective = FlowDPO(FlowMatching(PredictClean(), Absolute()), beta=10.0, weight=0.0)
+    objective = FlowDPO(FlowMatching(PredictClean(), Absolute()), beta=10.0, hold=0.0)
     optimizer = torch.optim.SGD(policy.parameters(), 2e-3)
     for _ in range(10):
         generator = torch.Generator().manual_seed(0)

@@ -28,16 +28,16 @@ class FlowDPO(nn.Module):
         beta: how far the policy may go for the preferences; errors are means over a clip's numbers, so hundreds or
             thousands.
         weight: of the winner's flow-matching loss; the first term multiplies an error's gradient by beta / 4 at the
-            start, so a weight of a few tenths of that is felt.
+            start, so a weight of a few tenths of that is felt; 0 leaves it out.
         hold: weight of what the winner's error is above the reference's; beta / 2 is the most that the first term
-            pulls with; 0 leaves it out.
+            multiplies an error's gradient by; 0 leaves it out.
     """
 
-    def __init__(self, matching: FlowMatching, beta: float = 500.0, weight: float = 50.0, hold: float = 0.0) -> None:
+    def __init__(self, matching: FlowMatching, beta: float = 500.0, weight: float = 0.0, hold: float = 250.0) -> None:
         super().__init__()
         if not beta > 0 or not weight >= 0 or not hold >= 0:
             raise ValueError(
-                f"beta of {beta} must be above 0, weight {weight} and hold {hold} 0 or more; try 500, 50 and 0"
+                f"beta of {beta} must be above 0, weight {weight} and hold {hold} 0 or more; try 500, 0 and 250"
             )
         self.matching, self.beta, self.weight, self.hold = matching, beta, weight, hold
 
