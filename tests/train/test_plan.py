@@ -120,6 +120,12 @@ def test_a_recipe_of_something_else_is_refused():
         job_of({"model": {"class_path": "lpm.train.CodecTraining", "init_args": {}}, "trainer": {}}, 1, 1e9)
 
 
+def test_the_parameters_of_a_small_network_are_told_in_millions(capsys):
+    assert main(["doctor", "--plan", str(RECIPES / "base.yaml"), "--gpus", "1x80"]) == 0
+    count, unit, *_ = capsys.readouterr().out.split()
+    assert 1 < float(count) < 10 and unit == "M"
+
+
 def test_the_command_plans_17_billion_without_weights(capsys):
     words = [str(RECIPES / f"{name}.yaml") for name in ("base", "overlay/17b", "overlay/fsdp")]
     words = ["doctor", "--plan", *words, "--gpus", "8x80", "--size", "480x832", "--json"]

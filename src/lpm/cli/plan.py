@@ -60,7 +60,9 @@ def print_plan(job: Job, need: Need, verdict: str) -> None:
 
     shared = f", each clip on {job.context}" if job.context > 1 else ""
     how = f"sharded over {job.gpus}{shared}" if job.sharded else "each on its own"
-    table = Table("of each GPU", "GB", title=f"{need.parameters / GIGA:.2f} B parameters; {how}", title_justify="left")
+    billions = need.parameters / GIGA
+    size = f"{billions:.2f} B" if billions >= 0.1 else f"{billions * 1000:.2f} M"
+    table = Table("of each GPU", "GB", title=f"{size} parameters; {how}", title_justify="left")
     rows = {
         "weights, float32": need.weights,
         "AdamW's moments": need.optimiser,
@@ -68,8 +70,8 @@ def print_plan(job: Job, need: Need, verdict: str) -> None:
         "activations, gradients, temporary": need.working,
         "frozen encoders and codec": need.frozen,
     }
-    for name, size in rows.items():
-        table.add_row(name, f"{size / GIGA:.2f}")
+    for name, part in rows.items():
+        table.add_row(name, f"{part / GIGA:.2f}")
     table.add_section()
     table.add_row("at the highest point", f"{need.total / GIGA:.2f}")
     table.add_row(f"GPU, less {RESERVE / GIGA:.0f} GB of reserve", f"{(job.memory - RESERVE) / GIGA:.2f}")
