@@ -38,19 +38,24 @@ def test_the_last_shard_is_cut_and_the_rest_left_alone():
     assert share(SHARDS, None) == [(shard, 5) for shard in SHARDS]
 
 
-def test_two_at_once_share_the_shards_and_both_wait_for_all(tmp_path):
-    finish = Event()
-    slow, quick = Maker(tmp_path, waits=finish), Maker(tmp_path)
+def work_together(slow: Maker, quick: Maker, finish: Event) -> None:
+    """Let the slow one begin, and finish only when the quick one has nothing left but to wait for it."""
     one, two = Thread(target=slow.work), Thread(target=quick.work)
     one.start()
     assert slow.started.wait(20)
     two.start()
     while len(quick.made) < 2:
         two.join(0.01)
-    assert two.is_alive() and not row_path(tmp_path, SHARDS[0]).exists()
+    assert two.is_alive() and not row_path(slow.folder, SHARDS[0]).exists()
     finish.set()
     one.join(20), two.join(20)
     assert not one.is_alive() and not two.is_alive()
+
+
+def test_two_at_once_share_the_shards_and_both_wait_for_all(tmp_path):
+    finish = Event()
+    slow, quick = Maker(tmp_path, waits=finish), Maker(tmp_path)
+    work_together(slow, quick, finish)
     assert slow.made == ["train-0.tar"] and quick.made == ["train-1.tar", "train-2.tar"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"train-{number}.row.json" for number in range(3)]
     again = Maker(tmp_path)
@@ -62,13 +67,6 @@ def test_two_at_once_share_the_shards_and_both_wait_for_all(tmp_path):
 def test_what_another_left_when_it_died_is_made_again(tmp_path):
     die = Event()
     dying, living = Maker(tmp_path, waits=die, dies=True), Maker(tmp_path)
-    one, two = Thread(target=dying.work), Thread(target=living.work)
-    one.start()
-    assert dying.started.wait(20)
-    two.start()
-    while len(living.made) < 2:
-        two.join(0.01)
-    die.set()
-    one.join(20), two.join(20)
+    work_together(dying, living, die)
     assert living.made == ["train-1.tar", "train-2.tar", "train-0.tar"]
     assert [row_path(tmp_path, shard).read_text() for shard in SHARDS] == ["5", "5", "2"]
