@@ -14,6 +14,7 @@ from lpm.data.puppets.references import ALONE
 from lpm.distill import LpipsDistance
 from lpm.sample import base_puppet
 from lpm.sample.pretrained import load_weights, own_weights, read_weights
+from lpm.train import DistributionTraining, OdeTraining, SeedSteps
 from tiny_weights import save_encoders
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -51,6 +52,12 @@ def test_recipe_builds(name, tmp_path, monkeypatch):
     built = build(name, tmp_path)
     assert isinstance(built.model, LightningModule)
     assert isinstance(built.trainer, Trainer)
+    assert name in PREDICT or isinstance(built.model, (OdeTraining, DistributionTraining)) or seeds_steps(built.trainer)
+
+
+def seeds_steps(trainer: Trainer) -> bool:
+    """Whether chance is of the step: neither resuming nor what was drawn before the first step changes a training."""
+    return any(isinstance(callback, SeedSteps) for callback in trainer.callbacks)
 
 
 @pytest.mark.parametrize(("size", "billions", "hears"), [("14b", 14.3, False), ("17b", 17.5, True)])

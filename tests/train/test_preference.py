@@ -10,7 +10,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lpm.data import MemoryClips
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowDPO, FlowMatching
-from lpm.train import Average, FrozenCopy, PairData, PairSettings, PreferenceReport, PreferenceTraining, pair_data
+from lpm.train import (
+    Average,
+    FrozenCopy,
+    PairData,
+    PairSettings,
+    PreferenceReport,
+    PreferenceTraining,
+    SeedSteps,
+    pair_data,
+)
 from lpm.train.preference_report import Change, change
 
 
@@ -94,10 +103,9 @@ def test_the_reference_stays_and_is_not_saved(model, start, pairs, tmp_path):
 def test_resumed_equals_uninterrupted(model, start, pairs, tmp_path):
     def run(steps, resume=None):
         module = training(model, start)
-        module.objective.forward = deterministic(module.objective)
-        average = Average(decay=0.5)
         saved = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=2, save_top_k=-1)
-        trainer(tmp_path, steps, average, saved).fit(module, datamodule=pairs(), ckpt_path=resume, weights_only=False)
+        trained = trainer(tmp_path, steps, SeedSteps(), Average(decay=0.5), saved)
+        trained.fit(module, datamodule=pairs(), ckpt_path=resume, weights_only=False)
         with module.reference.use() as reference:
             return weights(model), weights(reference)
 
@@ -105,17 +113,6 @@ def test_resumed_equals_uninterrupted(model, start, pairs, tmp_path):
     again, same = run(4, resume=tmp_path / "step=2.ckpt")
     assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
     assert [name for name in reference if not torch.equal(reference[name], same[name])] == []
-
-
-def deterministic(objective):
-    """The objective with noise that depends on the latents alone."""
-    forward = type(objective).forward
-
-    def call(policy, reference, winner, *args, **kwargs):
-        generator = torch.Generator().manual_seed(int(winner.double().abs().sum() * 1e3) % 2**31)
-        return forward(objective, policy, reference, winner, *args, **{**kwargs, "generator": generator})
-
-    return call
 
 
 def test_the_report_compares_before_with_after(model, start, pairs, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Chance as a function of the step: a resumed run draws what the uninterrupted one would have drawn."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,18 @@ class SeedSteps(Callback):
     nothing; processes that read different batches draw different noise, those that share a clip the same.
 
     Args:
-        seed: of the whole run.
+        seed: of the whole run; that of ``seed_everything`` if None, 0 where nothing was seeded.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed the generators of all devices."""
         number, _ = replica(trainer)
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
         step = trainer.fit_loop.total_batch_idx
-        torch.manual_seed(step_seed(self.seed, step, trainer.global_rank if number is None else number))
+        torch.manual_seed(step_seed(seed, step, trainer.global_rank if number is None else number))
 
 
 def step_seed(seed: int, step: int, replica: int) -> int:
