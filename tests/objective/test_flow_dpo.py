@@ -7,6 +7,7 @@ from torch import nn
 from lpm.backbone import puppet_small
 from lpm.flow import Absolute, PredictClean, Residual
 from lpm.objective import FlowDPO, FlowMatching
+from lpm.objective.flow_dpo import stillness
 from lpm.types import Conditions
 
 FPS = 24.0
@@ -35,9 +36,9 @@ class Constant(nn.Module):
         return self.value.expand_as(noisy)
 
 
-def dpo(beta=2.0, weight=1.0, hold=0.0, **matching):
+def dpo(beta=2.0, weight=1.0, hold=0.0, still=0.0, **matching):
     matching = FlowMatching(PredictClean(), Absolute(), **{"motion": False, "floor": 1.0, **matching})
-    return FlowDPO(matching, beta, weight, hold)
+    return FlowDPO(matching, beta, weight, hold, still)
 
 
 def run(objective, policy, reference, winner, loser, **settings):
@@ -79,8 +80,37 @@ def test_holding_costs_what_the_winners_error_grew_and_nothing_where_it_fell():
     assert parts["excess_loss"].item() == pytest.approx((0.5625 - 0.25) / 2)
     assert (loss - free).item() == pytest.approx(3 * (0.5625 - 0.25) / 2, abs=1e-6)
     assert run(dpo(hold=3.0), policy, Constant(0.5), winner[:1], loser[:1])[1]["excess_loss"].item() == 0
-    with pytest.raises(ValueError, match=r"hold -1\.0 0 or more"):
+    with pytest.raises(ValueError, match=r"hold -1\.0 and still 0\.0 0 or more"):
         dpo(hold=-1.0)
+
+
+class Corner(Constant):
+    """Answers with its number in one place, with nothing in all others."""
+
+    def __init__(self, value, column):
+        super().__init__(value)
+        self.column = column
+
+    def forward(self, noisy, t, conditions, fps):
+        answer = torch.zeros_like(noisy)
+        answer[..., self.column] = self.value
+        return answer
+
+
+def test_straying_costs_where_the_clip_stands_still_and_nothing_where_it_moves():
+    winner = torch.zeros(2, 9, 1, 1, 4)
+    winner[..., 3] = torch.randn(2, 9, 1, 1, generator=torch.Generator().manual_seed(0))
+    still, moving, reference = Corner(0.5, column=0), Corner(0.5, column=3), Constant(0.0)
+    torch.testing.assert_close(stillness(winner).flatten(), torch.tensor([1.0, 1, 1, 0] * 2), atol=1e-2, rtol=0)
+    free, _ = run(dpo(), still, reference, winner, winner)
+    loss, parts = run(dpo(still=3.0), still, reference, winner, winner)
+    # winner and loser: .5 ** 2 in one of four places each
+    assert parts["still_loss"].item() == pytest.approx(2 * 0.25 / 4, rel=1e-2)
+    assert (loss - free).item() == pytest.approx(3 * parts["still_loss"].item(), rel=1e-5)
+    assert run(dpo(still=3.0), moving, reference, winner, winner)[1]["still_loss"].item() == 0
+    assert stillness(torch.ones(2, 9, 1, 1, 4)).abs().max() < 1e-6
+    with pytest.raises(ValueError, match=r"still -1\.0 0 or more"):
+        dpo(still=-1.0)
 
 
 def test_history_does_not_count():

@@ -179,6 +179,11 @@ def test_the_overlay_lies_over_preference_tuning_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipes = Path(__file__).parents[2] / "recipes"
     words = [f"--config={recipes / name}" for name in ("dpo.yaml", "overlay/lora.yaml")]
-    model = cli("lpm", [*words, "--trainer.accelerator=cpu", "--trainer.logger=false"], run=False).model
+    whole, adapted = (
+        cli("lpm", [*chosen, "--trainer.accelerator=cpu", "--trainer.logger=false"], run=False)
+        for chosen in (words[:1], words)
+    )
+    model = adapted.model
     assert isinstance(model, PreferenceTraining) and isinstance(model.reference, AdaptersOff)
-    assert model.start == "lpm.sample.base_puppet"
+    assert model.start == whole.model.start == "lpm.sample.base_puppet"
+    assert adapted.datamodule.folder == whole.datamodule.folder, "candidates must not be performed again"

@@ -115,13 +115,21 @@ class FlowMatching(nn.Module):
         self, backbone: Backbone, latents_BTCYX: Tensor, conditions: Conditions, fps: float, draw: Draw
     ) -> Tensor:
         """Return the weighted squared error of each frame, (B, T); it means something where ``draw.made_BT``."""
-        clean = self.coordinates.enter(latents_BTCYX)
+        return self.weigh(self.guess(backbone, latents_BTCYX, conditions, fps, draw), latents_BTCYX, draw)
+
+    def guess(
+        self, backbone: Backbone, latents_BTCYX: Tensor, conditions: Conditions, fps: float, draw: Draw
+    ) -> Tensor:
+        """Return the clean data that the network sees behind the drawn noise, in ``coordinates``, (B, T, C, Y, X)."""
         t_BT = draw.t_B[:, None] * draw.made_BT
-        noisy = interpolate(clean, draw.noise_BTCYX, t_BT)
+        noisy = interpolate(self.coordinates.enter(latents_BTCYX), draw.noise_BTCYX, t_BT)
         if draw.rough_BTCYX is not None:
             noisy = noisy + draw.rough_BTCYX
-        guess = self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
-        error = (guess - clean).square()
+        return self.prediction.clean(backbone.forward(noisy, t_BT, conditions, fps), noisy, t_BT)
+
+    def weigh(self, guess_BTCYX: Tensor, latents_BTCYX: Tensor, draw: Draw) -> Tensor:
+        """Return the weighted squared error of each frame of a guess, (B, T)."""
+        error = (guess_BTCYX - self.coordinates.enter(latents_BTCYX)).square()
         if self.motion:
             error = error * motion_weight(latents_BTCYX)
         return error.mean(dim=(2, 3, 4)) * draw.t_B.clamp_min(self.floor)[:, None] ** -2
