@@ -45,7 +45,7 @@ class FlowDPO(nn.Module):
         hold: weight of what the winner's error is above the reference's; beta / 2 is the most that the first term
             multiplies an error's gradient by; 0 leaves it out.
         still: weight of what the policy strays from the reference where a clip stands still, mean squares of about
-            1e-4, so hundreds or thousands; 0 leaves it out.
+            .001 in the recipe, so hundreds or thousands; 0 leaves it out.
     """
 
     def __init__(
