@@ -10,7 +10,7 @@ from lpm.objective.flow_matching import Draw, FlowMatching, motion_weight
 from lpm.types import Backbone, Conditions
 
 
-class Against(NamedTuple):
+class Comparison(NamedTuple):
     """Errors of a clip under policy and reference, (B, T), and how far the policy strayed where the clip is still."""
 
     policy_BT: Tensor
@@ -95,7 +95,7 @@ class FlowDPO(nn.Module):
             )
         draw = self.matching.draw(winner_BTCYX, history, generator)
         winner, loser = (
-            self.against(policy, reference, latents_BTCYX, conditions, reference_conditions, fps, draw)
+            self.compare(policy, reference, latents_BTCYX, conditions, reference_conditions, fps, draw)
             for latents_BTCYX in (winner_BTCYX, loser_BTCYX)
         )
         winner_B, loser_B = (_of_clip(clip.policy_BT - clip.reference_BT, draw) for clip in (winner, loser))
@@ -115,7 +115,7 @@ class FlowDPO(nn.Module):
         loss = preference + self.weight * matching + self.hold * excess + self.still * strayed
         return loss, {name: part.detach() for name, part in parts.items()}
 
-    def against(
+    def compare(
         self,
         policy: Backbone,
         reference: Backbone,
@@ -124,13 +124,13 @@ class FlowDPO(nn.Module):
         reference_conditions: Conditions,
         fps: float,
         draw: Draw,
-    ) -> Against:
+    ) -> Comparison:
         """Return how the policy does on a clip, against the reference."""
         guess = self.matching.guess(policy, latents_BTCYX, conditions, fps, draw)
         with torch.no_grad():
             was = self.matching.guess(reference, latents_BTCYX, reference_conditions, fps, draw)
         strayed_BT = ((guess - was).square() * stillness(latents_BTCYX)).mean(dim=(2, 3, 4))
-        return Against(
+        return Comparison(
             self.matching.weigh(guess, latents_BTCYX, draw),
             self.matching.weigh(was, latents_BTCYX, draw),
             strayed_BT[draw.made_BT].mean(),
