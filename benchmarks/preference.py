@@ -11,6 +11,8 @@ scores of the true video through the codec, beyond which no model on its latents
 import argparse
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,7 @@ def main() -> None:
     data = PuppetData(spec, measured_frames=spec.frames, measured_clips=args.identities * args.clips, pixels=True)
     data.prepare_data()
     loader, scorers = data.performance_loaders()["held_out"], [PuppetScorer()]
-    found = compare(before, after, loader, scorers, seeds=range(args.noises))
+    found = compare(partial(nullcontext, before), after, loader, scorers, seeds=range(args.noises))
     print_changes("held_out", found)
     truth = true_scores(before, loader, scorers)
     for name, row in truth.items():

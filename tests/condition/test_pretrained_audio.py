@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lpm.condition import PretrainedAudio
+from lpm.condition import PretrainedAudio, audio_features
 from lpm.nn import KeysDiffer
 from lpm.types import AudioEncoder
 from tiny_weights import save_audio
@@ -38,6 +38,12 @@ def test_whole_clip_equals_transformers(kind, layer, tmp_path):
         encoder.width,
     )
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_whole_clip_is_heard_as_a_whole_however_long(tmp_path):
+    save_audio("wav2vec2", tmp_path)
+    samples, whole = voice(21, batch=1), PretrainedAudio(tmp_path, windowed=False)
+    assert torch.equal(audio_features(whole, samples, 0.0).tokens_BAD, whole(samples))
 
 
 def test_whisper_equals_transformers(tmp_path):

@@ -8,7 +8,8 @@ from lpm.types import References
 def references(kinds, mask=None, **known):
     kind = torch.tensor([kinds])
     mask = torch.ones_like(kind, dtype=torch.bool) if mask is None else torch.tensor([mask])
-    return References(kind, torch.zeros_like(kind), mask, **known)
+    sub_kind = torch.tensor([[kinds[:at].count(name) for at, name in enumerate(kinds)]])
+    return References(kind, sub_kind, mask, **known)
 
 
 def still(video_BTCHW):
@@ -21,6 +22,14 @@ def test_pictures_are_encoded_one_by_one():
     pictures = References(torch.zeros(2, 3).long(), torch.zeros(2, 3).long(), torch.eye(2, 3).bool(), pixels)
     encoded = encode_references(still, pictures)
     assert torch.equal(encoded.latents_BRCYX, pixels[..., ::8, ::8])
+
+
+def test_no_view_is_shown_twice():
+    twice = References(torch.tensor([[0, 1, 1]]), torch.tensor([[0, 2, 2]]), torch.ones(1, 3).bool())
+    with pytest.raises(ValueError, match="body references show the same twice; keep one of each"):
+        check_references(twice)
+    twice.mask_BR[0, 2] = False
+    check_references(twice)
 
 
 def test_known_latents_are_not_encoded_again():

@@ -40,6 +40,7 @@ def test_good_sample_passes(sample):
         ({"references": [{"kind": "body", "sub_kind": "above"}]}, "reference sub-kind"),
         ({"references": [{"kind": "global"}] * 2}, "too many global references"),
         ({"references": [{"kind": "body", "sub_kind": "left"}] * 5}, "too many body references"),
+        ({"references": [{"kind": "body", "sub_kind": "left"}] * 2}, "repeated reference"),
         ({"references": ["ref.00.png"]}, "references"),
     ],
 )

@@ -181,6 +181,12 @@ def test_a_bad_prompt_stops_the_video_before_it_begins():
         next(pieces)
 
 
+def test_a_prompt_that_begins_when_the_video_has_ended_is_refused():
+    given = batch(prompts=[[], [Prompt(1.0, "smile"), Prompt(33 / batch().fps, "wave")]])
+    with pytest.raises(ValueError, match=r"prompt 'wave' begins at .* has ended; leave it out or make the video"):
+        next(spied().perform_chunks(given, 33))
+
+
 def test_a_negative_prompt_leads_away(model):
     given, scales = batch(), {"text": 3.0}
     plain, away, itself = (

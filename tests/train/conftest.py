@@ -51,6 +51,12 @@ def make_sample(number: int, frames: int = FRAMES) -> dict:
     }
 
 
+@pytest.fixture
+def sample_of():
+    """What makes a sample of its number."""
+    return make_sample
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     """A folder with shards of every split."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lpm.condition import LogMelEncoder, PretrainedAudio, log_mel, save_audio, untrained_audio
+from lpm.data import ShardWriter
 from lpm.objective import FeatureDistance
 from lpm.train import AudioData, AudioWindowReport, AudioWindowTraining, compare_windows
 from lpm.train.audio_windows import voices
@@ -60,6 +61,20 @@ def test_the_report_compares_and_the_weights_load(tmp_path, data):
     assert torch.equal(tuned.encode(samples), training.encoder.encode(samples))
     assert torch.equal(start.encode(samples), training.teacher.encode(samples))
     assert not torch.allclose(tuned.encode(samples), start.encode(samples), atol=1e-4)
+
+
+def test_sound_alone_is_enough(sample_of, tmp_path):
+    """Shards of one's own: no picture of a character, and nobody named."""
+    for split in ("train", "val"):
+        with ShardWriter(tmp_path / "shards", split) as writer:
+            for number in range(2):
+                sample = sample_of(number)
+                del sample["json"]["identity"], sample["ref.00.png"]
+                writer.write({**sample, "json": {**sample["json"], "references": []}})
+    training = AudioWindowTraining(encoder(tmp_path / "start"), **SHORT)
+    trainer(tmp_path, steps=1).fit(training, datamodule=AudioData(shards=str(tmp_path / "shards"), frames=33))
+    assert json.loads((tmp_path / "audio-windows.json").read_text())["cosine"]["difference"]["n"] == 2
+    PretrainedAudio(tmp_path / "encoder")
 
 
 def test_a_causal_encoder_has_no_gap_to_close(tmp_path, data):

@@ -1,4 +1,5 @@
 import copy
+import io
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -8,14 +9,16 @@ import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from PIL import Image
 
-from lpm.data import ListenerEmphasis, Mixture, Shares
+from lpm.data import ListenerEmphasis, Mixture, ShardWriter, Shares
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowMatching
 from lpm.train import Average, BaseTraining, PuppetData, SeedSteps, encode
 from lpm.train import data as data_module
 from lpm.train.base import parameter_groups, trainable
-from lpm.train.encode import codec_hash, encode_corpus, encode_shard
+from lpm.train.encode import codec_hash, encode_corpus, encode_sample, encode_shard
+from lpm.train.frames import to_pixels
 
 
 @pytest.fixture
@@ -109,6 +112,22 @@ def test_encoding_resumes_and_leaves_nothing_half_written(corpus, codec, tmp_pat
     assert {path.name for path in tmp_path.glob(".*")} <= {".lock"}
 
 
+def test_latents_of_references_are_in_the_order_of_the_sample(codec, sample_of):
+    """Names that sort otherwise, and a picture that is not listed."""
+    sample = sample_of(0)
+    images = [Image.fromarray(np.full((32, 32, 3), level, np.uint8)) for level in (20, 230, 120)]
+    for number, image in zip((2, 10, 1), images):
+        file = io.BytesIO()
+        image.save(file, "png")
+        sample[f"ref.{number}.png"] = file.getvalue()
+    sample["json"]["references"] = [
+        {"file": "ref.2.png", "kind": "global"}, {"file": "ref.10.png", "kind": "body", "sub_kind": "left"}
+    ]  # fmt: skip
+    found = np.load(io.BytesIO(encode_sample(codec, sample)["ref.npy"]))
+    video = torch.stack([to_pixels(np.asarray(image)) for image in images[:2]])
+    np.testing.assert_allclose(found, codec.encode_frames(video).half().numpy(), atol=1e-2)
+
+
 def test_two_runs_that_want_the_same_latents_encode_each_shard_once(corpus, codec, tmp_path, monkeypatch):
     shards = []
 
@@ -151,14 +170,20 @@ def test_references_beside_the_global_one_are_drawn_by_clip(corpus, codec):
     assert {len(faces.cut.references(rows, np.random.default_rng(seed))) for seed in range(99)} == {1}
 
 
-def test_measured_clips_get_the_kinds_of_references_asked_for(corpus, codec):
-    settings = {"codec": codec, "folder": str(corpus), "measured_frames": 33}
+def test_measured_clips_get_the_kinds_of_references_asked_for(codec, sample_of, tmp_path):
+    sample = sample_of(0)
+    body = {"file": "ref.01.png", "kind": "body", "sub_kind": "left"}
+    sample["ref.01.png"], sample["json"]["references"] = sample["ref.00.png"], [*sample["json"]["references"], body]
+    for split in ("val", "seen"):
+        with ShardWriter(tmp_path / "shards", split) as writer:
+            writer.write(sample)
+    settings = {"codec": codec, "folder": str(tmp_path), "measured_frames": 33}
     data = PuppetData(**settings, measured_kinds=["body"])
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
         patch.setattr(PuppetData, "encoded", property(lambda self: self.folder / "shards"))
         shown = [next(iter(d.performance_loaders()["held_out"])) for d in (data, PuppetData(**settings))]
-    assert [bool(batch.references.mask_BR.any()) for batch in shown] == [False, True]
+    assert [batch.references.kind_BR.tolist() for batch in shown] == [[[1]], [[0]]]
 
 
 def test_a_mixture_is_drawn_and_its_plan_is_printed(model, corpus, codec, puppet_data, tmp_path, capsys):

@@ -8,9 +8,19 @@ import pytest
 import torch
 
 from lpm.cli import main
-from lpm.data import Cut, MemoryClips, PairLatents, all_references, continue_performance, list_shards, read_shard
+from lpm.data import (
+    Cut,
+    MemoryClips,
+    PairLatents,
+    ShardWriter,
+    all_references,
+    continue_performance,
+    list_shards,
+    read_meta,
+    read_shard,
+)
 from lpm.data.stages import check_media
-from lpm.preference import score
+from lpm.preference import described, score
 from lpm.train import PairSettings, make_pairs
 from lpm.train.pairs import candidate_of, perform_all
 
@@ -20,8 +30,8 @@ SETTINGS = PairSettings(candidates=3, frames=17, steps=1, chunk=8, history=0.3, 
 class Chance:
     """Scores that follow from the video's bytes, in two dimensions."""
 
-    def __init__(self, tolerance: float = 0.05, dies_at: int = 0):
-        self.tolerances = {"left": tolerance, "right": tolerance}
+    def __init__(self, tolerance: float = 0.05, dies_at: int = 0, taste: str = ""):
+        self.tolerances, self.taste = {"left": tolerance, "right": tolerance}, taste
         self.left = dies_at
 
     def judge(self, candidate):
@@ -177,6 +187,36 @@ def test_scorers_see_the_conditions(lively, shards):
     assert score([Flat()], candidate) == {"flat": 0.0}
 
 
+def test_a_scorer_counts_with_its_settings():
+    assert described(Chance(taste="dark")) != described(Chance(taste="bright"))
+    assert described(Chance(0.05)) != described(Chance(0.1))
+    assert described(Chance(dies_at=3)) == described(Chance())  # what is no argument under its name is no setting
+
+
+def test_clips_of_several_rates_and_sizes_are_performed(lively, sample_of, tmp_path):
+    samples = [sample_of(number) for number in range(4)]
+    for sample in samples[1:3]:
+        sample["json"]["fps"] = 25.0
+    with ShardWriter(tmp_path / "shards", "train") as writer:
+        for sample in samples:
+            writer.write(sample)
+    summary = make_pairs(lively, list_shards(tmp_path / "shards"), tmp_path / "pairs", [Chance()], SETTINGS)
+    assert (summary["conditions"], summary["dropped"]) == (4, {})
+    assert {key: read_meta(sample)["fps"] for key, sample in contents(tmp_path / "pairs").items()}.items() <= {
+        ("clip000", 24.0), ("clip001", 25.0), ("clip002", 25.0), ("clip003", 24.0)
+    }  # fmt: skip
+
+
+def test_a_clip_without_a_global_reference_is_performed_with_what_it_has(lively, sample_of, tmp_path):
+    sample = sample_of(0)
+    sample["json"]["references"] = [{"file": "ref.00.png", "kind": "body", "sub_kind": "left"}]
+    with ShardWriter(tmp_path / "shards", "train") as writer:
+        writer.write(sample)
+    make_pairs(lively, list_shards(tmp_path / "shards"), tmp_path / "pairs", [Chance()], SETTINGS)
+    (made,) = contents(tmp_path / "pairs").values()
+    assert read_meta(made)["references"] == sample["json"]["references"]
+
+
 def test_the_command_writes_pairs_and_refuses_bad_input(lively, corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("lpm.train.pair_command.base_puppet", lambda: lively)
     output = tmp_path / "pairs"
@@ -189,6 +229,11 @@ def test_the_command_writes_pairs_and_refuses_bad_input(lively, corpus, tmp_path
     assert "pairs" in capsys.readouterr().out
     assert main(["data", "check", str(output)]) == 0
     capsys.readouterr()
-    for bad in (["--candidates=1"], ["--split=nobody"], ["--frames=10"], ["--seed=1"]):
+    for bad in (["--candidates=1"], ["--split=nobody"], ["--seed=1"]):
         assert main([*words, *own, *bad]) == 2
         assert capsys.readouterr().err.strip().count("\n") == 0
+    words[3] = str(tmp_path / "untouched")
+    for bad in (["--frames=10"], ["--chunk=7"]):
+        assert main([*words, *own, *bad]) == 2
+        assert bad[0].split("=")[1] in capsys.readouterr().err
+        assert not (tmp_path / "untouched").exists()

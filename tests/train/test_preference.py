@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lpm.data import MemoryClips
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowDPO, FlowMatching
+from lpm.sample import LoRA, PerformanceModel
 from lpm.train import (
     Average,
     FrozenCopy,
@@ -20,7 +21,8 @@ from lpm.train import (
     SeedSteps,
     pair_data,
 )
-from lpm.train.preference_report import Change, change
+from lpm.train.preference import reference_of
+from lpm.train.preference_report import Change, change, compare, score_batch
 
 
 class Brightness:
@@ -126,6 +128,32 @@ def test_the_report_compares_before_with_after(model, start, pairs, tmp_path, ca
     assert row["difference"]["value"] == pytest.approx(row["after"]["value"] - row["before"]["value"])
     assert row["difference"]["value"] != 0
     assert "held_out" in capsys.readouterr().out
+
+
+def test_the_report_sees_what_adapters_learnt(start, model, corpus):
+    model = PerformanceModel(
+        model.backbone,
+        model.codec,
+        model.text,
+        model.speak,
+        model.listen,
+        model.prediction,
+        model.coordinates,
+        adapter=LoRA(rank=2),
+    )
+    reference = reference_of(model)
+    reference.begin(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1
+    batches = [MemoryClips(corpus / "shards", PairSettings(frames=17).cut, batch_size=2).draw(0)]
+    row = compare(reference.use, model, batches, [Brightness()], steps=1, chunk=8, seeds=[0])["bright"]
+    assert row.difference.value != 0
+    with reference.use() as before:
+        assert row.before.value == pytest.approx(
+            sum(clip["bright"] for clip in score_batch(before, batches[0], [Brightness()], 1, 8, [0])) / 2
+        )
 
 
 def test_verdicts_ask_for_an_interval_beyond_zero():

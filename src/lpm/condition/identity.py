@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from lpm.types import REFERENCE_KINDS, REFERENCE_LIMITS, References
 
@@ -16,15 +17,18 @@ from lpm.types import REFERENCE_KINDS, REFERENCE_LIMITS, References
 def check_references(references: References) -> None:
     """Raise ValueError unless every row has 1 global, at most 4 body and at most 8 expression references, or fewer.
 
-    At least one reference of any kind is needed.
+    At least one reference of any kind is needed, and none may be there twice: each view or expression has one place.
     """
     if int(references.mask_BR.sum(dim=1).min()) == 0:
         raise ValueError("0 references; give at least one picture of the character")
     for index, name in enumerate(REFERENCE_KINDS):
-        count = int(((references.kind_BR == index) & references.mask_BR).sum(dim=1).max())
+        shown_BR = (references.kind_BR == index) & references.mask_BR
+        count = int(shown_BR.sum(dim=1).max())
         limit = REFERENCE_LIMITS[name]
         if count > limit:
             raise ValueError(f"{count} {name} references are above the limit of {limit}; keep the {limit} best")
+        if int((one_hot(references.sub_kind_BR) * shown_BR[..., None]).sum(dim=1).max()) > 1:
+            raise ValueError(f"{name} references show the same twice; keep one of each view and expression")
 
 
 @torch.no_grad()

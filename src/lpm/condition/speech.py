@@ -145,9 +145,10 @@ class LogMelEncoder(nn.Module):
 def audio_features(encoder: AudioEncoder, samples_BS: Tensor, history: float) -> AudioFeatures:
     """Encode a waveform that begins ``history`` seconds before video frame 0.
 
-    Long ones are encoded piece by piece, so that memory grows with their tokens alone.
+    Long ones are encoded piece by piece, so that memory grows with their tokens alone, unless the encoder is to hear
+    clips as a whole (``PretrainedAudio(windowed=False)``).
     """
-    if samples_BS.shape[1] <= 2 * PIECE:
+    if samples_BS.shape[1] <= 2 * PIECE or not getattr(encoder, "windowed", True):
         return AudioFeatures(encoder.forward(samples_BS), rate=encoder.rate, start=-history)
     state, tokens = encoder.init_state(len(samples_BS)), []
     for piece_BS in samples_BS.split(PIECE, dim=1):

@@ -22,7 +22,8 @@ def draw_references(
     """Draw the rows of ``references`` a training clip sees: the global one always, others in a share of the clips.
 
     Those clips see a random, non-empty subset of what they have of ``kinds``, so that the model learns to live with any
-    (LPM 1.0, third stage of the curriculum: expressions and body views on 30 % of the clips).
+    (LPM 1.0, third stage of the curriculum: expressions and body views on 30 % of the clips). A clip that has no global
+    one sees its first in its place.
 
     >>> rows = [{"kind": "global"}, {"kind": "body", "sub_kind": "left"}]
     >>> draw_references(rows, np.random.default_rng(0), share=0.0)
@@ -31,11 +32,11 @@ def draw_references(
     [0, 1]
     """
     extra = [index for index, row in enumerate(references) if row["kind"] in kinds]
-    chosen = [index for index, row in enumerate(references) if row["kind"] == "global"]
+    chosen = references_of(references, rng)
     if extra and rng.random() < share:
         number = int(rng.integers(1, len(extra) + 1))
         chosen += rng.choice(extra, size=number, replace=False).tolist()
-    return sorted(chosen)
+    return sorted(set(chosen))
 
 
 def draw_kinds(references: Sequence[dict[str, Any]], rng: np.random.Generator, share: float = 0.75) -> list[int]:
@@ -59,8 +60,15 @@ def all_references(references: Sequence[dict[str, Any]], rng: np.random.Generato
 def references_of(
     references: Sequence[dict[str, Any]], rng: np.random.Generator, kinds: Sequence[str] = ("global",)
 ) -> list[int]:
-    """Take every reference of some kinds, by default the global one alone."""
-    return [index for index, row in enumerate(references) if row["kind"] in kinds]
+    """Take every reference of some kinds, by default the global one alone.
+
+    A clip sees at least one: its first, where it has none of these kinds.
+
+    >>> references_of([{"kind": "body"}, {"kind": "body"}], np.random.default_rng(0))
+    [0]
+    """
+    every = range(len(references))
+    return [index for index in every if references[index]["kind"] in kinds] or list(every[:1])
 
 
 def kinds(references: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

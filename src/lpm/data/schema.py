@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -68,7 +69,7 @@ def read_meta(sample: Sample) -> dict[str, Any]:
 
 
 def check_references(references: Sequence[dict[str, Any]], key: str = "?") -> None:
-    """Raise SchemaError for unknown kinds or sub-kinds, or more of a kind than its limit.
+    """Raise SchemaError for unknown kinds or sub-kinds, more of a kind than its limit, or a sub-kind twice.
 
     >>> check_references([{"kind": "expression", "sub_kind": "happy"}] * 9)
     Traceback (most recent call last):
@@ -89,6 +90,13 @@ def check_references(references: Sequence[dict[str, Any]], key: str = "?") -> No
             raise SchemaError(
                 f"too many {kind} references",
                 f"sample {key} has {number} {kind} references, at most {limit} are allowed; remove {number - limit}",
+            )
+    counted = Counter((row["kind"], row.get("sub_kind", "")) for row in references)
+    for (kind, sub_kind), number in counted.items():
+        if number > 1:
+            raise SchemaError(
+                "repeated reference",
+                f"sample {key} has {number} {kind} references {sub_kind!r}, which has one place; keep one",
             )
 
 

@@ -133,7 +133,7 @@ class Cut:
 
     Args:
         frames: window length, 1 + 4k.
-        pictures: one or more sources of pictures, such as ``[Latents()]``.
+        pictures: sources of pictures, such as ``[Latents()]``; none for sound alone, which needs no reference.
         history: seconds of audio before the first frame.
         lookahead: seconds of audio after the last frame.
         fps: when given, samples of another rate are dropped (a batch needs one rate).
@@ -164,7 +164,7 @@ class Cut:
         self._check(meta)
         start = self.start(meta["frames"], self.frames, rng)
         listed = meta.get("references", [])
-        if not listed:
+        if self.pictures and not listed:
             raise SchemaError("no reference", "0 references; give at least one picture of the character")
         rows = self.references(listed, rng)
         kind_R, sub_kind_R = kinds([listed[row] for row in rows])
@@ -181,7 +181,7 @@ class Cut:
             kind_R=kind_R,
             sub_kind_R=sub_kind_R,
             truth=_cut_truth(sample, start, self.frames),
-            meta={**meta, "start": start},
+            meta={"identity": sample["__key__"], **meta, "start": start},  # nameless: somebody of one's own
             given=min(beginning.given, max(1, (self.frames - 1) // STRIDE)),  # something must be left to make
             **{name: value for part in parts for name, value in part.items()},
         )

@@ -1,5 +1,7 @@
 """One generated clip with what it was made from, and what may judge it."""
 
+import inspect
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -51,6 +53,24 @@ class Scorer(Protocol):
         to judge.
         """
         ...
+
+
+def described(scorer: Scorer) -> list[Any]:
+    """Return what tells a scorer from others: its class, its tolerances, and the arguments of its constructor that it
+    keeps under their names and that are plain data.
+    """
+    kind = type(scorer)
+    own = {name: getattr(scorer, name, None) for name in inspect.signature(kind).parameters}
+    plain = {name: value for name, value in own.items() if _is_plain(value)}
+    return [f"{kind.__module__}.{kind.__name__}", {**plain, "tolerances": scorer.tolerances}]
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def score(scorers: Sequence[Scorer], candidate: Candidate) -> dict[str, float]:

@@ -205,7 +205,7 @@ class PerformanceModel(LightningModule):
         scales = self.guidance | (scales or {})
         sampler = ClipSampler(self.prediction, self.coordinates, steps, self.shift, scales, solver, schedule)
         conditions, texts = self.conditions(batch), batch.text
-        self.check_prompts(batch)
+        self.check_prompts(batch, frames)
         clip = self.codec.encode_frames(batch.video_BTCHW[:, 0])[:, None]
         yield clip
         for part in plan_chunks(1 + (frames - 1) // stride, chunk // stride, history, overlap):
@@ -218,10 +218,19 @@ class PerformanceModel(LightningModule):
             yield clip[:, end - part.ready : end]
             clip = torch.cat([clip[:, :1], clip[:, 1:][:, -(history + overlap) :]], dim=1)
 
-    def check_prompts(self, batch: Batch) -> None:
-        """Encode every later prompt once, so that a bad one stops a video before it is begun."""
+    def check_prompts(self, batch: Batch, frames: int) -> None:
+        """Encode every later prompt once, so that a bad one stops a video before it is begun.
+
+        Raises:
+            ValueError: a prompt cannot be encoded, or would begin when the video has ended.
+        """
         for row in batch.prompts or []:
             for prompt in row:
+                if prompt.start >= frames / batch.fps:
+                    raise ValueError(
+                        f"prompt {prompt.text!r} begins at {prompt.start:g} s, when the video of "
+                        f"{frames / batch.fps:g} s has ended; leave it out or make the video longer"
+                    )
                 self.text.forward([prompt.text])
 
 

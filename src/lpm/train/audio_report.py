@@ -30,12 +30,12 @@ class AudioWindowReport(Callback):
         if not isinstance(pl_module, AudioWindowTraining):
             raise ValueError(f"{type(pl_module).__name__} tunes no audio encoder; remove the audio window report")
         folder, loader = Path(trainer.log_dir or trainer.default_root_dir), trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        save_audio(pl_module.encoder, folder / "encoder")
         found = compare_windows(
             pl_module, (pl_module.transfer_batch_to_device(batch, pl_module.device, 0) for batch in loader)
         )
         print_changes("windows against whole clips, held out", found)
         write_json(folder / "audio-windows.json", {name: row.as_dict() for name, row in found.items()})
-        save_audio(pl_module.encoder, folder / "encoder")
         print(f"figures in {folder / 'audio-windows.json'}, weights in {folder / 'encoder'}")
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 
-from lpm.data import Sample, ShardWriter, list_shards, read_shard, read_video, write_index
+from lpm.data import Sample, ShardWriter, list_shards, read_meta, read_shard, read_video, write_index
 from lpm.train.frames import to_pixels
 from lpm.types import Codec
 
@@ -45,11 +45,11 @@ def npy(values: Tensor) -> bytes:
 
 @torch.no_grad()
 def encode_sample(codec: Codec, sample: dict[str, bytes]) -> dict[str, bytes]:
-    """Return a sample's latents: ``latent.npy`` the clip, ``still.npy`` each 4k-th frame alone, ``ref.npy``
-    references.
+    """Return a sample's latents: ``latent.npy`` the clip, ``still.npy`` each 4k-th frame alone, ``ref.npy`` the
+    references in the order of ``json``.
     """
     video = to_pixels(read_video(sample["mp4"])[0])
-    references = [name for name in sorted(sample) if name.startswith("ref.") and name.endswith(".png")]
+    references = [row["file"] for row in read_meta(sample).get("references", [])]
     pictures = [to_pixels(np.asarray(Image.open(io.BytesIO(sample[name])).convert("RGB"))) for name in references]
     encoded = {
         "latent.npy": npy(codec.encode(video[None])[0]),

@@ -23,7 +23,7 @@ from lpm.data import (
 )
 from lpm.data.puppets.build import build_corpus
 from lpm.data.puppets.plan import CorpusSpec, spec_hash
-from lpm.preference import Scorer
+from lpm.preference import Scorer, described
 from lpm.sample import base_puppet
 from lpm.train.checkpoint import fingerprint, load_model
 from lpm.train.data import cache_folder, only_global
@@ -97,7 +97,7 @@ class PairData(LightningDataModule):
 
     def name(self) -> str:
         """Return a short hash of the settings, the weights and the scorers."""
-        scorers = None if self.scorers is None else [[type(s).__name__, s.tolerances] for s in self.scorers]
+        scorers = None if self.scorers is None else [described(scorer) for scorer in self.scorers]
         text = json.dumps([asdict(self.settings), fingerprint(self.weights), scorers], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

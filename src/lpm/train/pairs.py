@@ -5,6 +5,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from lpm.data import Clip, Cut, Pixels, Sample, Shard, collate, encode_video, first_start, read_shard, write_index
 from lpm.data.stages import Counts, apply, valid
-from lpm.preference import Candidate, PuppetScorer, Scorer, Selection, score, select
+from lpm.preference import Candidate, PuppetScorer, Scorer, Selection, described, score, select
 from lpm.preference.pareto import REASONS
 from lpm.sample import PerformanceModel
+from lpm.sample.performance import check_lengths
 from lpm.train.callbacks import write_json
 from lpm.train.data import only_global
 from lpm.train.encode import tensors_hash, write_shard
@@ -66,6 +68,9 @@ class PairSettings:
                 raise ValueError(f"{name} of {value} is below {limit}; raise it")
         if self.guidance is not None and not self.guidance:
             raise ValueError("no guidance to perform with; leave it out for the model's own")
+        check_lengths(self.frames, self.chunk)
+        if not min(self.history, self.lookahead) >= 0:
+            raise ValueError(f"history {self.history} and lookahead {self.lookahead} must be 0 seconds or more")
 
     @property
     def scales(self) -> list[dict[str, float]]:
@@ -149,8 +154,7 @@ def make_shard(
     clips = list(apply(valid(samples, counts), lambda sample: (sample, cut(sample, settings)), counts))
 
     def pairs() -> Iterator[Sample]:
-        for first in range(0, len(clips), settings.batch_size):
-            group = clips[first : first + settings.batch_size]
+        for first, group in groups(clips, settings.batch_size):
             batch = move_data_to_device(collate([clip for _, clip in group]), model.device)
             places = [place(settings.seed, path.name, first, number) for number in range(settings.candidates)]
             latents, videos = perform_all(model, batch, settings, places)
@@ -175,6 +179,15 @@ def make_shard(
             "judged": judged,
         },
     )
+
+
+def groups(clips: Sequence[tuple[Sample, Clip]], most: int) -> Iterator[tuple[int, Sequence[tuple[Sample, Clip]]]]:
+    """Yield neighbours that fit into one batch, of one frame rate and picture size, with the place of their first."""
+    first = 0
+    for _, run in groupby(clips, lambda pair: (pair[1].fps, getattr(pair[1].video_THWC, "shape", None))):
+        alike = list(run)
+        yield from ((first + at, alike[at : at + most]) for at in range(0, len(alike), most))
+        first += len(alike)
 
 
 def cut(sample: Sample, settings: PairSettings) -> Clip:
@@ -323,7 +336,7 @@ def origin(
         "model": tensors_hash(model.state_dict()),
         **guided(model),
         "clips": {Path(shard.path).name: shard.sha256 for shard in shards},
-        "scorers": {f"{type(scorer).__module__}.{type(scorer).__name__}": scorer.tolerances for scorer in scorers},
+        "scorers": [described(scorer) for scorer in scorers],
         "settings": asdict(settings),
     }
 

@@ -1,6 +1,7 @@
 """What preference tuning has changed: scores before and after on the same clips and noise, paired differences."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ class Change(NamedTuple):
 
 @torch.no_grad()
 def compare(
-    before: PerformanceModel,
+    before: Callable[[], AbstractContextManager[PerformanceModel]],
     after: PerformanceModel,
     batches: Iterable[Batch],
     scorers: Sequence[Scorer],
@@ -61,11 +62,15 @@ def compare(
 ) -> dict[str, Change]:
     """Perform every clip with both models from the same noise and return the change of each score.
 
-    A clip's score is the mean over the seeds; intervals resample identities (``lpm.metric.estimate``).
+    ``before`` opens a context with the model as it was, such as a ``Reference``'s ``use``. That may be ``after`` with
+    its adapters off, so the context is closed before ``after`` performs. A clip's score is the mean over the seeds;
+    intervals resample identities (``lpm.metric.estimate``).
     """
     rows: dict[str, list[tuple[float, float, int]]] = {}
     for batch in batches:
-        old, new = (score_batch(model, batch, scorers, steps, chunk, seeds) for model in (before, after))
+        with before() as model:
+            old = score_batch(model, batch, scorers, steps, chunk, seeds)
+        new = score_batch(after, batch, scorers, steps, chunk, seeds)
         for meta, was, now in zip(batch.meta, old, new, strict=True):
             for name in was:
                 rows.setdefault(name, []).append((was[name], now[name], identity_code(meta["identity"])))
@@ -137,8 +142,9 @@ class PreferenceReport(Callback):
         results = {}
         for name, loader in trainer.datamodule.performance_loaders().items():  # type: ignore[attr-defined]
             batches = (pl_module.transfer_batch_to_device(batch, pl_module.device, 0) for batch in loader)
-            with pl_module.reference.use() as before:
-                found = compare(before, pl_module.model, batches, self.scorers, self.steps, self.chunk, seeds)
+            found = compare(
+                pl_module.reference.use, pl_module.model, batches, self.scorers, self.steps, self.chunk, seeds
+            )
             print_changes(name, found)
             results[name] = {dimension: row.as_dict() for dimension, row in found.items()}
         write_json(folder / "preference.json", results)

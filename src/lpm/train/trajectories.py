@@ -22,7 +22,7 @@ from lpm.train.data import only_global
 from lpm.train.encode import tensors_hash, write_shard
 from lpm.train.frames import to_uint8
 from lpm.train.missing import make_missing, row_path, share
-from lpm.train.pairs import claim, guided, half, performed_sample, place
+from lpm.train.pairs import claim, groups, guided, half, performed_sample, place
 from lpm.types import Batch
 
 TRAJECTORIES_VERSION = "1"  # raise when the same settings would give other trajectories
@@ -70,6 +70,8 @@ class TrajectorySettings:
                 raise ValueError(f"{name} of {value} is below {limit}; raise it")
         if not 0 <= self.extra_references <= 1:
             raise ValueError(f"extra_references of {self.extra_references} is no share; choose one from 0 to 1")
+        if self.piece % 4:
+            raise ValueError(f"piece of {self.piece} frames is not a multiple of 4; choose {self.piece // 4 * 4}")
         if (self.frames - 1) % self.piece:
             fits = 1 + self.piece * max(1, (self.frames - 1) // self.piece)
             raise ValueError(f"{self.frames} frames are not 1 + {self.piece} n; choose {fits} or another piece")
@@ -137,8 +139,7 @@ def make_shard(teacher: PerformanceModel, shard: Shard, count: int, folder: Path
     clips = list(apply(valid(samples, counts), lambda sample: (sample, cut_condition(sample, settings)), counts))
 
     def trajectories() -> Iterator[Sample]:
-        for first in range(0, len(clips), settings.batch_size):
-            group = clips[first : first + settings.batch_size]
+        for first, group in groups(clips, settings.batch_size):
             batch = move_data_to_device(collate([clip for _, clip in group]), teacher.device)
             seed = place(settings.seed, path.name, first)
             points, video = perform_points(teacher, batch, settings, seed)
