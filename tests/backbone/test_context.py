@@ -81,3 +81,14 @@ def test_prompt_or_null_is_read_never_both():
     read = context(text, 3, torch.tensor([True, True, False])).mask_BL
     assert read.tolist() == [[False, True, True], [True, False, False], [True, False, False]]
     assert context(None, 3).mask_BL.tolist() == [[True]] * 3
+
+
+@pytest.mark.parametrize("ours", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("theirs", [torch.float32, torch.bfloat16])
+def test_a_prompt_is_read_whatever_the_precision_of_its_encoder(ours, theirs):
+    torch.manual_seed(0)
+    context, tokens, mask = TextContext(6, 8), torch.randn(2, 3, 6), torch.ones(2, 3, dtype=torch.bool)
+    expected = context(TextFeatures(tokens, mask), 2).tokens_BLD
+    read = context.to(ours)(TextFeatures(tokens.to(theirs), mask), 2).tokens_BLD
+    assert read.dtype == ours
+    torch.testing.assert_close(read.float(), expected, atol=0.02, rtol=0)

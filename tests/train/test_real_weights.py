@@ -43,8 +43,7 @@ def test_a_model_of_real_weights_trains_and_performs(weights, corpus, monkeypatc
         "--model.learning_rate=1e-3",
         "--model.warmup=1",
     ]
-    words += ["--model.model.text.half=false", "--data.workers=1"]
-    words += ["--data.frames=9", "--data.measured_frames=9", "--data.measured_clips=2"]
+    words += ["--data.workers=1", "--data.frames=9", "--data.measured_frames=9", "--data.measured_clips=2"]
     assert main(words) == 0
     checkpoint = next(Path("runs/1b").rglob("last.ckpt"))
     model = load_model(checkpoint)

@@ -30,12 +30,15 @@ class TextContext(nn.Module):
         nn.init.normal_(self.null, std=0.02)
 
     def forward(self, text: TextFeatures | None, batch: int, keep_B: Tensor | None = None) -> TextFeatures:
-        """Return tokens (B, 1 + L, D), the null token first, and which of them may be read."""
+        """Return tokens (B, 1 + L, D), the null token first, and which of them may be read.
+
+        Prompt tokens may come in any precision: a frozen encoder is often in half.
+        """
         null_B1D = self.null.expand(batch, 1, -1)
         if text is None:
             return TextFeatures(null_B1D, torch.ones(batch, 1, dtype=torch.bool, device=self.null.device))
         real_BL = text.mask_BL if keep_B is None else text.mask_BL & keep_B.to(text.mask_BL.device)[:, None]
-        tokens = torch.cat([null_B1D, self.project(text.tokens_BLD)], dim=1)
+        tokens = torch.cat([null_B1D, self.project(text.tokens_BLD.to(self.null.dtype))], dim=1)
         return TextFeatures(tokens, torch.cat([~real_BL.any(dim=1, keepdim=True), real_BL], dim=1))
 
 
