@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from lpm.codec import WanCodec, wan_codec
 from lpm.codec.wan import DEVIATION, MEAN
-from lpm.codec.wan_weights import pairs, wan_codec_from
+from lpm.codec.wan_weights import core, pairs, wan_codec_from
 from lpm.types import Codec
 from tiny_weights import wan_autoencoder
 
@@ -123,19 +123,34 @@ def test_wrong_weights_are_all_listed():
     del tensors["decoder.conv_in.bias"]
     tensors["surprise"] = torch.zeros(1)
     tensors["quant_conv.bias"] = torch.zeros(3)
+    del tensors["post_quant_conv.bias"]  # tells the latent channels
+    qkv, kernel = "encoder.mid_block.attentions.0.to_qkv.weight", "decoder.mid_block.resnets.0.conv1.weight"
+    tensors[qkv] = tensors[qkv].transpose(0, 1)
+    tensors[kernel] = tensors[kernel].movedim(1, -1)  # channels last
     with pytest.raises(ValueError) as caught:
         wan_codec_from(tensors)
     assert str(caught.value).splitlines() == [
-        "Wan2.1's autoencoder: 1 missing, 1 unknown, 1 misshapen",
-        "key                   is         needs  has",
-        "decoder.conv_in.bias  missing    (32,)  -",
-        "surprise              unknown    -      (1,)",
-        "quant_conv.bias       misshapen  (32,)  (3,)",
+        "Wan2.1's autoencoder: 2 missing, 1 unknown, 3 misshapen",
+        "key                                           is         needs              has",
+        "decoder.conv_in.bias                          missing    (32,)              -",
+        "post_quant_conv.bias                          missing    (16,)              -",
+        "surprise                                      unknown    -                  (1,)",
+        "decoder.mid_block.resnets.0.conv1.weight      misshapen  (32, 32, 3, 3, 3)  (32, 3, 3, 3, 32)",
+        "encoder.mid_block.attentions.0.to_qkv.weight  misshapen  (96, 32)           (32, 96, 1, 1)",
+        "quant_conv.bias                               misshapen  (32,)              (3,)",
     ]
     with pytest.raises(ValueError, match="begin with a"):
         wan_codec_from({"a": torch.zeros(1)})
     with pytest.raises(ValueError, match="16 numbers as mean of 4 latent channels"):
         WanCodec(8, channels=4)
+
+
+def test_ones_at_the_end_of_a_shape_may_be_there_or_not():
+    tensors = reference().state_dict()
+    plain = {name: tensor.reshape(core(tensor.shape)) for name, tensor in tensors.items()}
+    assert plain["encoder.norm_out.gamma"].ndim == 1 and tensors["encoder.norm_out.gamma"].ndim == 4
+    ours, theirs = (wan_codec_from(weights).state_dict() for weights in (plain, tensors))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_parameter_count_is_that_of_wan():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 
 from lpm.codec.wan import Down, FrameAttention, Residual, Up, WanCodec
 from lpm.nn import check_keys
@@ -80,18 +80,30 @@ def wan_codec_from(tensors: Mapping[str, Tensor]) -> WanCodec:
     if first is None:
         begin = ", ".join(sorted(tensors)[:3]) or "nothing"
         raise ValueError(f"these are not the weights of Wan2.1's autoencoder: they begin with {begin}")
-    channels = tensors["conv2.bias" if column == 1 else "post_quant_conv.bias"].shape[0]
+    bias = tensors.get("conv2.bias" if column == 1 else "post_quant_conv.bias")
+    channels = 16 if bias is None else bias.shape[0]
     plain = None if channels == 16 else [0.0] * channels
     codec = WanCodec(len(first), channels=channels, mean=plain, deviation=plain and [1.0] * channels)
     names = dict(pairs(codec, column))
     expected = codec.state_dict()
     needed = {their: expected[our].shape for our, their in names.items() if our in expected}
-    same = {name for name in needed.keys() & tensors.keys() if needed[name].numel() == tensors[name].numel()}
+    same = {name for name in needed.keys() & tensors.keys() if core(needed[name]) == core(tensors[name].shape)}
     found = {name: needed[name] if name in same else tensor.shape for name, tensor in tensors.items()}
     check_keys(needed, found, "Wan2.1's autoencoder")
     ours = {our: tensors[their] for our, their in names.items() if our in expected}
     codec.load_state_dict({our: tensor.reshape(expected[our].shape) for our, tensor in ours.items()})
     return codec
+
+
+def core(shape: Size) -> Size:
+    """Return a shape without the ones at its end, which Wan's gains and projections have and ours do not.
+
+    >>> core(Size([96, 1, 1, 1])), core(Size([1, 96, 1]))
+    (torch.Size([96]), torch.Size([1, 96]))
+    """
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
 
 
 def pairs(codec: WanCodec, column: int) -> Iterator[tuple[str, str]]:
