@@ -100,6 +100,28 @@ def test_the_whole_clip_in_one_pass_equals_pieces():
         torch.testing.assert_close(torch.cat(parts, dim=2), whole, atol=1e-12, rtol=0)
 
 
+@torch.no_grad()
+def test_half_precision_stays_close_whole_and_streamed(tmp_path):
+    torch.save(reference().state_dict(), tmp_path / "vae.pth")
+    exact, half = (wan_codec(tmp_path / "vae.pth", half=half) for half in (False, True))
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
+    assert torch.equal(half.mean, exact.mean) and torch.equal(half.deviation, exact.deviation)
+    pixels = video(5, 16, 16, batch=1)
+    latents = exact.encode(pixels)
+    clip = exact.decode(latents)
+    first, state = half.encode_step(pixels[:, :1], half.init_encode_state(1))
+    rest, _ = half.encode_step(pixels[:, 1:], state)
+    picture, state = half.decode_step(latents[:, :1], half.init_decode_state(1))
+    others, _ = half.decode_step(latents[:, 1:], state)
+    for made in (half.encode(pixels), torch.cat([first, rest], dim=1)):
+        assert made.dtype == torch.float32 and (made - latents).norm() < 0.02 * latents.norm()
+    for made in (half.decode(latents), torch.cat([picture, others], dim=1)):
+        assert made.dtype == torch.float32 and (made - clip).norm() < 0.02 * clip.norm()
+    assert half.decode(half.encode(pixels.bfloat16())).dtype == torch.bfloat16
+    with pytest.raises(ValueError, match=r"pixels are torch\.uint8; pass floats"):
+        half.encode(pixels.byte())
+
+
 def test_the_future_does_not_change_the_past():
     codec = wan_codec_from(reference().state_dict())
     pixels = video(9).requires_grad_()

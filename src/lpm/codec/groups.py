@@ -44,13 +44,15 @@ def join(groups_BNSCHW: Tensor, last_BCHW: Tensor) -> Tensor:
 
 
 def check_video(video_BTCHW: Tensor, stride_t: int, stride_s: int, first: bool = True) -> None:
-    """Raise ValueError unless the video has 3 channels, sides divisible by ``stride_s`` and a length of whole groups.
+    """Raise ValueError unless a video of floats has 3 channels, sides that ``stride_s`` divides and whole groups.
 
     ``first`` says that frame 0 is the first of its clip and so stands alone: T = 1 + k * stride_t, else T = k *
     stride_t.
     """
     if video_BTCHW.ndim != 5 or video_BTCHW.shape[2] != 3:
         raise ValueError(f"video has shape {tuple(video_BTCHW.shape)}; pass (B, T, 3, H, W) with pixels in [-1, 1]")
+    if not video_BTCHW.is_floating_point():
+        raise ValueError(f"pixels are {video_BTCHW.dtype}; pass floats in [-1, 1]")
     frames, (height, width) = video_BTCHW.shape[1], video_BTCHW.shape[3:]
     if height % stride_s or width % stride_s or not height or not width:
         raise ValueError(f"frames of {height}x{width} pixels do not divide by {stride_s}; crop or resize the sides")

@@ -167,7 +167,8 @@ class WanCodec(LightningModule):
     """Wan2.1's autoencoder: 8x8 in space, 4x in time, frame 0 alone, 16 channels of about unit variance.
 
     Other than with ``TinyCodec``, a latent frame depends on all frames before it. Encoding returns the posterior's
-    mean. Weights come from ``lpm.codec.wan_codec``.
+    mean. Results have the precision of what was passed, whatever that of the weights. Weights come from
+    ``lpm.codec.wan_codec``.
 
     Args:
         width: channels at full resolution; 96 in Wan2.1.
@@ -255,12 +256,12 @@ class WanCodec(LightningModule):
         first = 0 if state.memory else 1
         lengths = [1] * first + [self.stride_t] * ((video_BTCHW.shape[1] - first) // self.stride_t)
         latents = []
-        for piece in video_BTCHW.transpose(1, 2).split(lengths, dim=2):
+        for piece in video_BTCHW.to(self.to_latent.weight.dtype).transpose(1, 2).split(lengths, dim=2):
             tape = Tape(state)
             latents.append(self.to_latent(self.encoder(piece, tape))[:, : self.channels])
             state = tape.state()
         found = torch.cat(latents, dim=2).transpose(1, 2)
-        return (found - self.mean) / self.deviation, state
+        return ((found - self.mean) / self.deviation).to(video_BTCHW.dtype), state
 
     def init_decode_state(self, batch: int) -> WanState:
         """Return the state before the first latent frame."""
@@ -275,13 +276,14 @@ class WanCodec(LightningModule):
             shape = tuple(latents_BTCYX.shape)
             raise ValueError(f"latents have shape {shape}; pass (B, T >= 1, {self.channels}, Y, X)")
         check_rows(len(latents_BTCYX), state.batch)
-        hidden = self.from_latent((latents_BTCYX * self.deviation + self.mean).transpose(1, 2))
+        raw = (latents_BTCYX * self.deviation + self.mean).to(self.from_latent.weight.dtype)
+        hidden = self.from_latent(raw.transpose(1, 2))
         video = []
         for piece in hidden.split(1, dim=2):
             tape = Tape(state)
             video.append(self.decoder(piece, tape))
             state = tape.state()
-        return torch.cat(video, dim=2).transpose(1, 2), state
+        return torch.cat(video, dim=2).transpose(1, 2).to(latents_BTCYX.dtype), state
 
     init_state, step = init_decode_state, decode_step
 

@@ -56,7 +56,7 @@ def wan_codec(weights: str | Path, half: bool = False) -> WanCodec:
 
     Args:
         weights: ``Wan2.1_VAE.pth``, a safetensors file in either layout, or diffusers' folder ``vae``.
-        half: compute in bfloat16.
+        half: compute in bfloat16; pixels and latents keep the precision in which they come.
 
     Raises:
         ValueError: no such file, or not this autoencoder.
@@ -69,8 +69,11 @@ def wan_codec(weights: str | Path, half: bool = False) -> WanCodec:
             f"codec weights {file} do not exist; give Wan2.1_VAE.pth or the folder vae of a diffusers model"
         )
     tensors = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
-    codec = wan_codec_from(tensors)
-    return (codec.bfloat16() if half else codec).requires_grad_(False).eval()
+    codec = wan_codec_from(tensors).requires_grad_(False).eval()
+    if half:
+        for parameter in codec.parameters():  # mean and deviation are buffers and stay exact
+            parameter.data = parameter.data.bfloat16()
+    return codec
 
 
 def wan_codec_from(tensors: Mapping[str, Tensor]) -> WanCodec:
