@@ -122,6 +122,16 @@ def test_keys_that_do_not_fit_are_all_in_one_table():
         from_wan({"a": torch.zeros(1)}, HEADS, CHANNELS)
 
 
+@pytest.mark.parametrize(("absent", "depth"), [(1, None), (1, 3), (2, 3)])
+def test_blocks_that_are_missing_are_in_the_table(absent, depth):
+    """A hole is seen; whether there were blocks behind the last one only a config tells."""
+    tensors = reference(num_layers=3).state_dict()
+    lost = {name for name in tensors if name.startswith(f"blocks.{absent}.")}
+    with pytest.raises(KeysDiffer) as caught:
+        from_wan({name: tensor for name, tensor in tensors.items() if name not in lost}, HEADS, CHANNELS, depth)
+    assert {(fault.name, fault.kind) for fault in caught.value.faults} == {(name, "missing") for name in lost}
+
+
 def test_prefixes_of_other_programs_are_taken_off():
     tensors = reference().state_dict()
     prefixed = {f"model.diffusion_model.{name}": tensor for name, tensor in tensors.items()}

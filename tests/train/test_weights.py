@@ -51,9 +51,8 @@ def release(model, folder, layout, shard):
     name = "diffusion_pytorch_model{suffix}.safetensors"
     save_torch_state_dict(original_wan(model.state_dict()), folder, filename_pattern=name, max_shard_size=shard)
     assert len(list(folder.glob("*.index.json"))) == (shard == "20KB")
-    (folder / "config.json").write_text(
-        json.dumps({"dim": HEADS * HEAD_WIDTH, "num_heads": HEADS, "model_type": "i2v"})
-    )
+    numbers = {"dim": HEADS * HEAD_WIDTH, "num_heads": HEADS, "num_layers": 2, "model_type": "i2v"}
+    (folder / "config.json").write_text(json.dumps(numbers))
     return folder
 
 
@@ -128,6 +127,20 @@ def test_keys_that_do_not_fit_are_a_table_and_one_line(tmp_path, capsys):
         "error: Wan2.1 transformer (diffusers layout): 1 missing, 1 unknown, 1 misshapen; "
         "are these the weights of Wan2.1?",
     ]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "original"])
+def test_blocks_that_the_config_counts_and_the_files_lack_are_told(layout, tmp_path, capsys):
+    source = release(wan_transformer(), tmp_path / "wan", layout, "10GB")
+    file = next(source.rglob("*.safetensors"))
+    save_file({name: tensor for name, tensor in load_file(file).items() if "blocks.1." not in name}, file)
+    assert main(["weights", "info", str(source)]) == 0
+    shown = re.findall(r"(depth|missing blocks) +│ (\d+)", capsys.readouterr().out)
+    assert shown == [("depth", "2"), ("missing blocks", "1")]
+    assert main(["weights", "convert", str(source), str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "27 missing; are these" in message and len(re.findall(r"^blocks\.1\..+ missing", message, re.M)) == 27
     assert not (tmp_path / "out").exists()
 
 

@@ -1,7 +1,7 @@
 """Wan2.1's transformer weights <-> those of our DiT, in the original key layout and in that of diffusers."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -94,8 +94,10 @@ def strip_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def wan_shape(tensors: Mapping[str, Tensor], head_width: int = 128) -> WanShape:
+def wan_shape(tensors: Mapping[str, Tensor], head_width: int = 128, depth: int | None = None) -> WanShape:
     """Read a network's numbers off its weights, which may be on the meta device; Wan's heads are 128 wide.
+
+    ``depth`` is the number of blocks where that is known; weights whose last ones are missing do not tell.
 
     Raises:
         KeysDiffer: one of the tensors that tell the numbers is missing.
@@ -106,10 +108,9 @@ def wan_shape(tensors: Mapping[str, Tensor], head_width: int = 128) -> WanShape:
     if missing:
         raise KeysDiffer("Wan2.1 transformer", [KeyFault(name, None, None) for name in missing])
     embed, text, waves, out, hidden = (tensors[f"{name}.weight"].shape for name in telling)
-    blocks = {int(found[1]) for name in tensors if (found := re.match(r"blocks\.(\d+)\.", name))}
     return WanShape(
         width=embed[0],
-        depth=max(blocks) + 1,
+        depth=depth or max(block_numbers(tensors)) + 1,
         heads=embed[0] // head_width,
         hidden=hidden[0],
         channels=out[0] // 4,
@@ -119,7 +120,18 @@ def wan_shape(tensors: Mapping[str, Tensor], head_width: int = 128) -> WanShape:
     )
 
 
-def from_wan(tensors: Mapping[str, Tensor], heads: int, channels: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def block_numbers(names: Iterable[str]) -> set[int]:
+    """Return the numbers of the blocks that have tensors.
+
+    >>> block_numbers(["blocks.0.modulation", "blocks.2.modulation", "head.modulation"])
+    {0, 2}
+    """
+    return {int(found[1]) for name in names if (found := re.match(r"blocks\.(\d+)\.", name))}
+
+
+def from_wan(
+    tensors: Mapping[str, Tensor], heads: int, channels: int, depth: int | None = None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Convert weights of a Wan2.1 transformer, in either layout, to those of our DiT.
 
     Of an image-to-video model, the input channels of mask and image and the image attention are left out (LPM 1.0, Base
@@ -130,6 +142,7 @@ def from_wan(tensors: Mapping[str, Tensor], heads: int, channels: int) -> tuple[
         tensors: weights by name.
         heads: attention heads.
         channels: latent channels; further input channels are left out.
+        depth: blocks; up to the last one in the weights if None.
 
     Returns:
         Our tensors, without audio paths and null tokens, and the tensors that were left out on purpose; the key of
@@ -139,7 +152,7 @@ def from_wan(tensors: Mapping[str, Tensor], heads: int, channels: int) -> tuple[
         KeysDiffer: keys are missing, unknown or misshapen; the message is a table of every one.
     """
     tensors = strip_prefix(tensors)
-    layout, shape = layout_of(tensors), wan_shape(tensors)
+    layout, shape = layout_of(tensors), wan_shape(tensors, depth=depth)
     kept, left_out = leave_out(tensors, channels)
     check_keys(needed_shapes(shape, heads, channels, layout), shapes(kept), f"Wan2.1 transformer ({layout} layout)")
     ours = {}
@@ -176,7 +189,7 @@ def to_wan(ours: Mapping[str, Tensor], heads: int, layout: Layout = "diffusers")
     Raises:
         ValueError: a tensor of the text-to-video path is missing.
     """
-    depth = 1 + max(int(found[1]) for name in ours if (found := re.match(r"blocks\.(\d+)\.", name)))
+    depth = 1 + max(block_numbers(ours))
     every = list(rules(layout, depth))
     missing = [rule.ours for rule in every if rule.ours not in ours]
     if missing:

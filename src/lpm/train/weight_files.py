@@ -60,10 +60,20 @@ def load_pickle(file: Path) -> Any:
     return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
 
 
+def read_config(place: Path) -> dict[str, Any]:
+    """Return the ``config.json`` beside the weights; nothing without one."""
+    file = (place if place.is_dir() else place.parent) / "config.json"
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
 def head_width(place: Path) -> int:
     """Return the width of a head from the ``config.json`` beside the weights; 128, as in all of Wan2.1, without one."""
-    file = (place if place.is_dir() else place.parent) / "config.json"
-    config = json.loads(file.read_text()) if file.is_file() else {}
+    config = read_config(place)
     if "num_heads" in config and "dim" in config:  # the original release
         return int(config["dim"]) // int(config["num_heads"])
     return int(config.get("attention_head_dim", 128))
+
+
+def depth(place: Path) -> int | None:
+    """Return the number of blocks from the ``config.json`` beside the weights; None without one."""
+    return read_config(place).get("num_layers")

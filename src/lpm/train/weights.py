@@ -15,12 +15,12 @@ from torch import Tensor
 
 from lpm.backbone import WanShape, from_wan, wan_shape
 from lpm.backbone.pretrained import count_parameters, save_dit
-from lpm.backbone.wan_weights import layout_of, strip_prefix
+from lpm.backbone.wan_weights import block_numbers, layout_of, strip_prefix
 from lpm.condition.umt5_weights import WORDS, is_umt5, save_umt5, umt5_shape
 from lpm.nn import KeysDiffer
 from lpm.nn.keys import key_table
 from lpm.sample.adapter import ADAPTER_CONFIG, is_adapter
-from lpm.train.weight_files import find_transformer, head_width, read_tensors
+from lpm.train.weight_files import depth, find_transformer, head_width, read_config, read_tensors
 
 
 def convert(source: Path, output: Path, audio_width: int | None = 1024, half: bool = False) -> None:
@@ -61,8 +61,8 @@ def convert_transformer(
     tensors: Mapping[str, Tensor], place: Path, output: Path, audio_width: int | None, half: bool
 ) -> None:
     """Write a DiT's folder and say what was converted and what was left out."""
-    shape = wan_shape(tensors, head_width(place))
-    ours, left_out = from_wan(tensors, shape.heads, shape.channels)
+    shape = wan_shape(tensors, head_width(place), depth(place))
+    ours, left_out = from_wan(tensors, shape.heads, shape.channels, shape.depth)
     save_dit(to_half(ours) if half else ours, spec_of(shape, audio_width), output)
     table = Table("what", "tensors", "parameters", title=f"Wan2.1 transformer, {layout_of(tensors)} layout")
     add_row(table, "converted", list(ours.values()))
@@ -146,8 +146,7 @@ def describe(tensors: Mapping[str, Tensor], place: Path) -> dict[str, Any]:
         adapter = json.loads((folder / ADAPTER_CONFIG).read_text())
         names = {"peft_type": "kind", "r": "rank", "lora_alpha": "alpha", "base_model_name_or_path": "base"}
         return {ours: adapter.get(theirs) for theirs, ours in names.items()}
-    config = folder / "config.json"
-    spec = json.loads(config.read_text()) if config.is_file() else {}
+    spec = read_config(place)
     if "class_path" in spec:
         return {"kind": spec["class_path"], **spec.get("init_args", {})}
     if is_autoencoder(tensors):
@@ -160,7 +159,10 @@ def describe(tensors: Mapping[str, Tensor], place: Path) -> dict[str, Any]:
         layout = layout_of(tensors)
     except ValueError:
         return {"kind": f"unknown; it begins with {', '.join(sorted(tensors)[:3])}"}
-    return {"kind": f"Wan2.1 transformer, {layout} layout", **asdict(wan_shape(tensors, head_width(place)))}
+    shape = wan_shape(tensors, head_width(place), depth(place))
+    absent = sorted(set(range(shape.depth)) - block_numbers(tensors))
+    lacks = {"missing blocks": ", ".join(map(str, absent))} if absent else {}
+    return {"kind": f"Wan2.1 transformer, {layout} layout", **asdict(shape), **lacks}
 
 
 def spec_of(shape: WanShape, audio_width: int | None) -> dict[str, Any]:
