@@ -9,6 +9,7 @@ from torch import nn
 
 from lpm.backbone import DeferredDiT, pretrained_dit, puppet_small, recomputed, save_dit, wan
 from lpm.backbone.deferred import materialise
+from lpm.nn import KeysDiffer
 
 SIZE = {"width": 24, "depth": 2, "heads": 2, "hidden": 32, "channels": 4, "text_width": 8, "waves": 16}
 SPEC = {"class_path": "lpm.backbone.wan", "init_args": {**SIZE, "audio_width": 8}}
@@ -83,6 +84,23 @@ def test_weights_that_do_not_fit_are_listed(folder):
         DeferredDiT(partial(wan, **{**SIZE, "depth": 3}), folder).build()
     with pytest.raises(ValueError, match="holds no config"):
         DeferredDiT(hearing, f"{folder}/nothing").build()
+
+
+@pytest.mark.parametrize("recompute", [0, 1])
+def test_a_voice_is_there_whole_or_not_at_all(tmp_path, recompute):
+    whole, broken = str(tmp_path / "whole"), str(tmp_path / "broken")
+    state = hearing().state_dict()
+    speaks = {name: t for name, t in state.items() if not name.startswith(("listen.", "blocks.1.cross.audio."))}
+    save_dit(speaks, SPEC, whole)
+    for loaded in (pretrained_dit(whole).state_dict(), DeferredDiT(hearing, whole, recompute).build().state_dict()):
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in speaks.items())
+        assert not loaded["blocks.1.cross.audio.key_value.weight"][SIZE["width"] :].any()
+    lost = ["blocks.0.cross.audio.out.weight", "speak.null"]
+    save_dit({name: tensor for name, tensor in speaks.items() if name not in lost}, SPEC, broken)
+    for load in (partial(pretrained_dit, broken), DeferredDiT(hearing, broken, recompute).build):
+        with pytest.raises(KeysDiffer) as caught:
+            load()
+        assert [(fault.name, fault.kind) for fault in caught.value.faults] == [(name, "missing") for name in lost]
 
 
 def test_a_module_that_cannot_be_reset_is_named():

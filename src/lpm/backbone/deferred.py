@@ -23,8 +23,8 @@ class DeferredDiT(nn.Module):
 
     Args:
         network: builder, such as ``lpm.backbone.lpm_17b``; in a recipe its import path as a plain string.
-        weights: folder written by ``lpm weights convert``; what it lacks starts fresh, audio paths mute. None starts
-            everything fresh.
+        weights: folder written by ``lpm weights convert``; a voice of which it has nothing starts fresh and mute. None
+            starts everything fresh.
         recompute: every ``recompute``-th block is computed again in the backward pass, see ``recomputed``; 0 for none.
     """
 
@@ -58,7 +58,7 @@ class DeferredDiT(nn.Module):
         network = self.on_meta()
         folder = None if self.weights is None else WeightFolder(self.weights)
         if folder is not None:
-            folder.check(network.state_dict())
+            folder.check(network)
         if prepare is not None:
             prepare(network)
         done: set[nn.Module] = set()

@@ -9,13 +9,13 @@ from huggingface_hub import load_torch_model
 from safetensors import safe_open
 from torch import Tensor
 
+from lpm.backbone.context import VOICES
 from lpm.backbone.dit import DiT
 from lpm.build import build
 from lpm.hub import fetch, read_spec, write_folder
 from lpm.nn import check_keys, shapes
 
 CONFIG = "config.json"
-FRESH = (".audio.", "speak.", "listen.", "text.null")  # what Wan2.1 does not have
 
 
 def save_dit(tensors: Mapping[str, Tensor], spec: dict[str, Any], folder: Path | str, shard: str = "5GB") -> None:
@@ -29,7 +29,7 @@ def save_dit(tensors: Mapping[str, Tensor], spec: dict[str, Any], folder: Path |
 def pretrained_dit(folder: str) -> DiT:
     """Return the DiT of a folder written by ``lpm weights convert``, in float32; or of such a repository of the Hub.
 
-    Audio paths that the weights do not have start fresh and mute: the network equals the text-to-video model that it
+    A voice of which the weights have nothing starts fresh and mute: the network equals the text-to-video model that it
     began as (LPM 1.0, Base LPM, first stage of the curriculum).
 
     Raises:
@@ -44,13 +44,26 @@ def pretrained_dit(folder: str) -> DiT:
             f"{where} builds a {type(network).__name__}, not a DiT; give a folder of `lpm weights convert`"
         )
     network.zero_audio_()
-    found = stored_shapes(where)
-    fresh = {name for name in network.state_dict() if any(part in name for part in FRESH)} - found.keys()
-    needed = {name: shape for name, shape in shapes(network.state_dict()).items() if name not in fresh}
-    check_keys(needed, found, f"weights of {where}")
+    check_weights(network, stored_shapes(where), where)
     load_torch_model(network, where, strict=False)
     network.spec = spec
     return network
+
+
+def check_weights(network: DiT, found: Mapping[str, torch.Size], folder: Path) -> None:
+    """Raise KeysDiffer unless the weights found fit; what Wan2.1 lacks may be absent: a voice whole, text's null token.
+
+    A voice of which only a part is there is no fresh one: the rest of it is missing.
+    """
+    tensors = network.state_dict(keep_vars=True)
+    fresh = {"text.null"} - found.keys()
+    for voice in VOICES:
+        own = {id(parameter) for part in network.audio_path(voice) for parameter in part.parameters()}
+        names = {name for name, tensor in tensors.items() if id(tensor) in own}
+        if names.isdisjoint(found):
+            fresh |= names
+    needed = {name: shape for name, shape in shapes(tensors).items() if name not in fresh}
+    check_keys(needed, found, f"weights of {folder}")
 
 
 def stored_shapes(folder: Path) -> dict[str, torch.Size]:
@@ -89,12 +102,9 @@ class WeightFolder:
         with safe_open(self.files[name], framework="pt") as file:
             return torch.Size(file.get_slice(name).get_shape())
 
-    def check(self, expected: Mapping[str, Tensor]) -> None:
-        """Raise KeysDiffer unless the weights fit a network's tensors; audio paths may be missing."""
-        found = {name: self.shape(name) for name in self.files}
-        fresh = {name for name in expected if any(part in name for part in FRESH)} - found.keys()
-        needed = {name: shape for name, shape in shapes(expected).items() if name not in fresh}
-        check_keys(needed, found, f"weights of {self.folder}")
+    def check(self, network: DiT) -> None:
+        """Raise KeysDiffer unless the weights fit a network, see ``check_weights``."""
+        check_weights(network, {name: self.shape(name) for name in self.files}, self.folder)
 
 
 def count_parameters(tensors: Mapping[str, Tensor]) -> int:
