@@ -193,9 +193,13 @@ def test_bad_sources_are_one_line_and_leave_nothing(tmp_path, capsys):
     next(iter((tmp_path / "shards").glob("*-00002-of-*.safetensors"))).unlink()
     cases = {"absent": "are missing", "broken.safetensors": "holds no weights that can be read"}
     cases |= {"empty": "holds no .safetensors", "shards": "lacks 1 shards of"}
+    for name, content in {"tensor": torch.zeros(2), "list": [torch.zeros(2)], "dict": {"state_dict": []}}.items():
+        torch.save(content, tmp_path / f"{name}.pth")
+    cases |= {"tensor.pth": "holds a Tensor, not", "list.pth": "holds a list, not", "dict.pth": "holds a list, not"}
     for name, message in cases.items():
-        assert main(["weights", "convert", str(tmp_path / name), str(tmp_path / "out")]) == 2
-        assert message in capsys.readouterr().err
+        for words in (["convert", str(tmp_path / name), str(tmp_path / "out")], ["info", str(tmp_path / name)]):
+            assert main(["weights", *words]) == 2
+            assert message in error_line(capsys)
         assert not (tmp_path / "out").exists()
     wan(tmp_path / "t")
     assert main(["weights", "convert", str(tmp_path / "t"), str(tmp_path / "shards")]) == 2

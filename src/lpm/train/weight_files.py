@@ -32,14 +32,16 @@ def read_tensors(place: Path) -> dict[str, Tensor]:
     """Return all tensors of a file, or of a folder with one file or shards with an index.
 
     Raises:
-        ValueError: shards are missing, or several files without an index.
+        ValueError: shards are missing, several files without an index, or something else than tensors by name.
     """
     if place.is_file():
         try:
             content: Any = load_file(place) if place.suffix == ".safetensors" else load_pickle(place)
         except Exception as error:
             raise ValueError(f"{place} holds no weights that can be read: {error}") from None
-        found = content.get("state_dict", content)
+        found = content.get("state_dict", content) if isinstance(content, dict) else content
+        if not isinstance(found, dict):
+            raise ValueError(f"{place} holds a {type(found).__name__}, not tensors by name; give a file of weights")
         return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
     index = next(iter(place.glob(f"*.safetensors{INDEX}")), None)
     files = sorted(place.glob("*.safetensors"))
