@@ -6,13 +6,16 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper, offload_wrapper
 
-from lpm.backbone import puppet_small
+from lpm.backbone import puppet, puppet_small, recomputed
 from lpm.build import build
 from lpm.cli.errors import one_line
 from lpm.codec import TinyCodec
 from lpm.condition import ByteText, LogMelEncoder
 from lpm.flow import PredictClean, Residual
+from lpm.nn import KeysDiffer
 from lpm.sample import LoRA, PerformanceModel, load_adapter, merge_adapter, save_adapter
 from lpm.sample.adapter import is_at_rest
 from lpm.sample.tensors import load_weights, own_weights
@@ -22,12 +25,13 @@ peft = pytest.importorskip("peft")
 PARTS = {"channels": 4, "audio_width": 8, "text_width": 8}
 
 
-def make(adapter=None):
+def make(adapter=None, recompute=0, width=32, depth=2):
     torch.manual_seed(0)
-    network = puppet_small(**PARTS)
+    network = puppet(**PARTS, width=width, depth=depth, heads=2)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
+    network = recomputed(network, recompute) if recompute else network
     speak, listen = LogMelEncoder(8, 50.0, mels=16), LogMelEncoder(8, 12.5, mels=16)
     return PerformanceModel(
         network, TinyCodec(4, 8, 1).eval(), ByteText(8), speak, listen, PredictClean(), Residual(1.0), adapter=adapter
@@ -90,6 +94,62 @@ def test_saved_loaded_and_merged_are_the_same(tmp_path, train):
     latents = torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert torch.equal(theirs(latents, torch.full((1, 3), 0.5), Conditions(), 24.0), run(adapted))
+
+
+@pytest.mark.parametrize("train", [[], ["speak", "blocks.1"]])
+@pytest.mark.parametrize("every", [1, 2])
+def test_recomputed_networks_have_the_adapters_of_plain_ones(tmp_path, every, train):
+    lora = LoRA(rank=2, targets=["attention.qkv", "blocks.0.feed_forward.2"], train=train)
+    adapted = {kind: use(make(lora, kind)) for kind in (0, every)}
+    for kind, model in adapted.items():
+        save_adapter(model, tmp_path / str(kind), "me/base")
+    plain, again = (load_file(tmp_path / str(kind) / "adapter_model.safetensors") for kind in adapted)
+    assert plain and plain.keys() == again.keys() and all(torch.equal(plain[name], again[name]) for name in plain)
+    for saved in adapted:
+        for kind in adapted:
+            folder = tmp_path / str(saved)
+            apart, merged = (load_adapter(make(recompute=kind), folder, merge) for merge in (False, True))
+            assert torch.equal(run(apart), run(adapted[0])) and not torch.equal(run(apart), run(make()))
+            torch.testing.assert_close(run(merged), run(adapted[0]), atol=1e-5, rtol=0)
+            assert merged.state_dict().keys() == make().state_dict().keys()
+            assert isinstance(merged.backbone.blocks[0], CheckpointWrapper) == bool(kind), "it must go on recomputing"
+
+
+def test_an_adapter_without_tensors_is_not_written(tmp_path):
+    adapted = make(LoRA(rank=2))
+    blocks = adapted.backbone.get_base_model().blocks
+    for index, block in enumerate(blocks):
+        blocks[index] = offload_wrapper(block)
+    with pytest.raises(ValueError, match="finds no tensor of the adapter; take"):
+        save_adapter(adapted, tmp_path / "adapter", None)
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "given", "faults"),
+    [
+        ({"depth": 4}, {"depth": 2}, {"unknown"}),
+        ({"depth": 2}, {"depth": 4}, {"missing"}),
+        ({"width": 48}, {"width": 64}, {"misshapen"}),
+    ],
+)
+@pytest.mark.parametrize("recompute", [0, 1])
+def test_an_adapter_of_another_network_is_one_table(tmp_path, made, given, faults, recompute):
+    save_adapter(use(make(LoRA(rank=2, train=["speak"]), **made)), tmp_path, None)
+    model = make(recompute=recompute, **given)
+    output, names = run(model), list(model.state_dict())
+    with pytest.raises(KeysDiffer, match=r"does not fit this model, give the model it was made on: \d+ ") as caught:
+        load_adapter(model, tmp_path)
+    assert {fault.kind for fault in caught.value.faults} == faults
+    assert torch.equal(run(model), output) and list(model.state_dict()) == names, "what is refused leaves no trace"
+
+
+def test_a_part_that_the_file_lacks_is_in_the_table(tmp_path):
+    save_adapter(make(LoRA(rank=2, train=["speak"])), tmp_path, None)
+    file = tmp_path / "adapter_model.safetensors"
+    save_file({name: tensor for name, tensor in load_file(file).items() if ".speak." not in name}, file)
+    with pytest.raises(KeysDiffer, match=r"\.speak\.project\.weight +missing"):
+        load_adapter(make(), tmp_path)
 
 
 def test_plain_weights_put_an_adapted_model_back_to_rest():

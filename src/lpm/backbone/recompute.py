@@ -1,6 +1,10 @@
 """Activation checkpointing: blocks that are computed again in the backward pass instead of being remembered."""
 
-from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper, checkpoint_wrapper
 
 from lpm.backbone.dit import DiT
 
@@ -21,3 +25,18 @@ def recomputed(network: DiT, every: int = 1) -> DiT:
     for index in range(0, len(network.blocks), every):
         network.blocks[index] = checkpoint_wrapper(network.blocks[index])
     return network
+
+
+@contextmanager
+def plain_blocks(network: nn.Module) -> Iterator[None]:
+    """Take recomputed blocks out of their wrappers for a while, so that modules are named as their weights are."""
+    places = [(parent, name, child) for parent in network.modules() for name, child in parent.named_children()]
+    wrapped = [place for place in places if isinstance(place[2], CheckpointWrapper)]
+    for parent, name, wrapper in wrapped:
+        setattr(parent, name, wrapper.get_submodule(RECOMPUTED))
+    try:
+        yield
+    finally:
+        for parent, name, wrapper in wrapped:
+            setattr(wrapper, RECOMPUTED, getattr(parent, name))  # what stands there now, adapters and all
+            setattr(parent, name, wrapper)

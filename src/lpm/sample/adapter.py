@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lpm.backbone.recompute import plain_blocks
 from lpm.hub import Card, fetch, write_card
+from lpm.nn import KeysDiffer, check_keys, shapes
 
 if TYPE_CHECKING:
     from lpm.sample.performance import PerformanceModel
@@ -56,10 +58,6 @@ class LoRA:
         """
         import peft
 
-        names = [name for name, _ in backbone.named_modules()]
-        for asked in (*self.train, *(self.targets if tuple(self.targets) != LAYERS else ())):
-            if not any(name == asked or name.endswith(f".{asked}") for name in names):
-                raise ValueError(f"no layer of the network is named {asked}; layers are named like {', '.join(LAYERS)}")
         config = peft.LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]
@@ -67,7 +65,15 @@ class LoRA:
             target_modules=self.targets,
             modules_to_save=self.train or None,
         )
-        return peft.get_peft_model(backbone, config)  # type: ignore[arg-type]
+        with plain_blocks(backbone):
+            self.check_names([name for name, _ in backbone.named_modules()])
+            return peft.get_peft_model(backbone, config)  # type: ignore[arg-type]
+
+    def check_names(self, names: list[str]) -> None:
+        """Raise ValueError unless every target and part to train is the end of a module's name."""
+        for asked in (*self.train, *(self.targets if tuple(self.targets) != LAYERS else ())):
+            if not any(name == asked or name.endswith(f".{asked}") for name in names):
+                raise ValueError(f"no layer of the network is named {asked}; layers are named like {', '.join(LAYERS)}")
 
 
 def is_adapted(backbone: nn.Module) -> bool:
@@ -122,13 +128,18 @@ def save_adapter(model: PerformanceModel, folder: Path | str, base: str | None, 
         card: what is to be said of it.
 
     Raises:
-        ValueError: the model has no adapter.
+        ValueError: the model has no adapter, or it is in modules that PEFT does not see through.
     """
     network: Any = model.backbone
     if not is_adapted(network):
         raise ValueError("the model has no adapter; train it with recipes/overlay/lora.yaml, or export the whole model")
+    import peft
+
     network.peft_config["default"].base_model_name_or_path = base
-    network.save_pretrained(str(folder), save_embedding_layers=False)
+    with plain_blocks(network):
+        if not peft.get_peft_model_state_dict(network, save_embedding_layers=False):
+            raise ValueError("PEFT finds no tensor of the adapter; take its layers out of modules that wrap them")
+        network.save_pretrained(str(folder), save_embedding_layers=False)
     load = "from lpm.sample import load_adapter, load_performance\n\n"
     load += f'model = load_adapter(load_performance("{base or "owner/base"}"), "owner/name")  # or the folder'
     write_card(card or Card(base=base), folder, "lpm.sample.LoRA", model.pipeline_tag, load, library="peft")
@@ -143,18 +154,39 @@ def load_adapter(model: PerformanceModel, source: Path | str, merge: bool = True
         merge: add it to the weights, as fast as without; False keeps it apart, in evaluation mode.
 
     Raises:
-        ValueError: no adapter there, or one of another network.
+        ValueError: no adapter there, or one of another kind of network.
+        KeysDiffer: tensors are missing, unknown or misshapen; the message is a table of every one.
     """
     folder = adapter_folder(source)
+    with plain_blocks(model.backbone):
+        model.backbone = fit_adapter(model.backbone, folder, source)
+    return merge_adapter(model) if merge else model.eval()
+
+
+def fit_adapter(network: nn.Module, folder: Path, source: Path | str) -> nn.Module:
+    """Return a network with the adapter of a folder, or leave it as it is and raise ValueError.
+
+    The steps of ``PeftModel.from_pretrained``, which warns at most where some tensors do not fit.
+    """
     import peft
 
     try:
-        adapted: Any = peft.PeftModel.from_pretrained(model.backbone, str(folder))  # type: ignore[arg-type]
-    except (ValueError, RuntimeError) as error:
+        config = peft.PeftConfig.from_pretrained(str(folder))
+        config.inference_mode = True
+        found = peft.load_peft_weights(str(folder), device="cpu")
+        adapted = peft.PeftModel(network, config)  # type: ignore[arg-type]
+    except ValueError as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"adapter {source} does not fit this model ({first}); give the model it was made on") from None
-    model.backbone = adapted
-    return merge_adapter(model) if merge else model.eval()
+    needed = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    what = f"adapter {source} does not fit this model, give the model it was made on"
+    try:
+        check_keys(shapes(needed), shapes(found), what)
+    except KeysDiffer:
+        adapted.unload()
+        raise
+    adapted.load_adapter(str(folder), "default")
+    return adapted
 
 
 def merge_adapter(model: PerformanceModel) -> PerformanceModel:
