@@ -14,6 +14,9 @@ from lpm.backbone import DiT, puppet_small
 from lpm.cli import main
 from lpm.codec import TinyCodec, WanCodec, load_codec
 from lpm.hub import Card, figures, push_folder, read_tensors
+from lpm.hub.trust import foreign_names
+from lpm.sample.adapter import base_of
+from lpm.train.checkpoint import load_performer
 from lpm.types import Conditions
 
 DIT = {"class_path": "lpm.backbone.puppet_small", "init_args": {"channels": 4}}
@@ -94,15 +97,86 @@ def test_a_repository_is_fetched_without_pickles(dit, tmp_path, hub):
     assert (name, revision) == ("me/small", "v1") and set(patterns) == {"*.json", "*.safetensors", "*.md"}
 
 
-def test_a_repository_runs_classes_of_lpm_only(dit, tmp_path, hub):
+def around(network):
+    """The spec of a builder that takes a network."""
+    return {"class_path": "lpm.backbone.recomputed", "init_args": {"network": network}}
+
+
+DANGER = {"class_path": "danger.Network", "init_args": {}}
+FOREIGN = {
+    "a class": DANGER,
+    "a part": around(DANGER),
+    "a part of a list": around([DANGER]),
+    "a plain string": around("danger.Network"),
+    "JSON in a string": around(json.dumps(DANGER).replace(" ", "\t")),
+    "YAML in a string": around("class_path: danger.Network"),
+    "a string in a string": around(json.dumps(around("danger.Network"))),
+    "a dotted key": {"class_path": "lpm.backbone.recomputed", "init_args": {"network.class_path": "danger.Network"}},
+    "a builder for a builder": {"class_path": "lpm.sample.load_performance", "init_args": {"source": "danger.Network"}},
+    "a place that is none": {"class_path": "lpm.train.BasePrediction", "init_args": {"weights": "danger.Network"}},
+}
+
+
+@pytest.mark.parametrize("spec", FOREIGN.values(), ids=FOREIGN)
+def test_a_repository_runs_classes_of_lpm_only(dit, tmp_path, hub, monkeypatch, spec):
+    (tmp_path / "danger.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(tmp_path)
     dit.save_pretrained(tmp_path, DIT)
-    foreign = {"class_path": "tests.danger.Network", "init_args": {}}
-    nested = DIT | {"init_args": {"attend": foreign}}
     hub.repositories["me/danger"] = tmp_path
-    for spec in (foreign, nested):
-        (tmp_path / "config.json").write_text(json.dumps(spec))
-        with pytest.raises(ValueError, match=r"tests\.danger\.Network, which is no part of lpm"):
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    with pytest.raises(ValueError, match=r"danger\.Network, which is no part of lpm"):
+        DiT.from_pretrained("me/danger")
+
+
+def test_a_repository_names_no_files_to_build_from(dit, tmp_path, hub, monkeypatch):
+    """The spec of a part could stand in a file that the repository brings, or on a server."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("lpm.hub.trust.HF_HUB_CACHE", str(tmp_path / "cache"))
+    hub.repositories["me/danger"] = cache = tmp_path / "cache"
+    dit.save_pretrained(cache, DIT)
+    (tmp_path / "part.json").write_text(json.dumps(DANGER))
+    parts = ("~/part.json", str(tmp_path / "part.json"), "hf://me/danger/part.json")
+    places = ("~/cache/x.safetensors", str(cache / "folder"))
+    specs = [around(part) for part in parts]
+    specs += [{"class_path": "lpm.codec.tiny_codec", "init_args": {"weights": place}} for place in places]
+    for spec in specs:
+        (cache / "config.json").write_text(json.dumps(spec))
+        with pytest.raises(ValueError, match=r"names .*(part\.json|cache/.*), which is no part of lpm"):
             DiT.from_pretrained("me/danger")
+
+
+def test_what_lpm_imports_is_not_of_lpm(dit, tmp_path, hub):
+    dit.save_pretrained(tmp_path, DIT)
+    hub.repositories["me/danger"] = tmp_path
+    cases = {"lpm.hub.card.Path": "which is no part of lpm", "lpm.backbone.dit.nn.Identity": "no module named"}
+    for name, message in cases.items():
+        (tmp_path / "config.json").write_text(json.dumps(around(name)))
+        with pytest.raises(ValueError, match=message):
+            DiT.from_pretrained("me/danger")
+
+
+def test_what_is_no_code_is_not_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mean").mkdir()
+    (tmp_path / "vae.pth").touch()
+    texts = ["mean", "a smile. she waves", "Note: no hats, {please} 24/s", "~nobody/x", "x" * 5000, "me/base", "", "*"]
+    places = [{"weights": name} for name in ("tiny.safetensors", "umt5-xxl", "weights/Wan2.1_VAE.pth", "vae.pth", None)]
+    lpm = [DIT, {"class_path": "lpm.flow.Residual"}, "lpm.flow.PredictClean", '{"class_path": "lpm.flow.Residual"}']
+    assert list(foreign_names({"init_args": [*texts, *places, *lpm, 1.5, None]})) == []
+
+
+def test_adapters_of_the_hub_begin_with_repositories_or_lpm(tmp_path, hub):
+    def base(name):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": name}))
+        return name
+
+    hub.repositories["me/adapter"] = tmp_path
+    for name in ("me/base", "lpm.sample.base_puppet", None):
+        assert base(name) == base_of("me/adapter") == base_of(tmp_path)
+    for name in ("danger.make", "lpm.sample.adapter.Path", str(tmp_path), "runs/base/last.ckpt", "~/last.ckpt"):
+        assert base(name) == base_of(tmp_path)
+        with pytest.raises(ValueError, match=r"which is neither a repository nor a builder of lpm"):
+            load_performer(None, "me/adapter")
 
 
 def test_pushing_uploads_the_folder_with_its_card(dit, hub):

@@ -31,6 +31,16 @@ def locate(path: str) -> Any:
         raise ValueError(f"module {module!r} has no {name!r}{suggestion(path)}") from None
 
 
+def is_import_path(text: str) -> bool:
+    """Tell whether a text has the form of an import path.
+
+    >>> is_import_path("lpm.backbone.DiT"), is_import_path("DiT"), is_import_path("weights/umt5.pth")
+    (True, False, False)
+    """
+    words = text.split(".")
+    return len(words) > 1 and all(word.isidentifier() for word in words)
+
+
 def build(spec: Mapping[str, Any] | str) -> Any:
     """Build the object that a spec describes, with all parts nested in its arguments.
 

@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from lpm.hub.remote import is_repository
+from lpm.hub.trust import PLACES
 
 CARD = "README.md"
 TAGS = ("lpm", "video-generation", "talking-head")
@@ -82,7 +83,7 @@ def named_files(spec: Any, place: str = "") -> Iterator[tuple[str, str]]:
     [('text', 'umt5')]
     """
     for name, value in ((spec or {}).get("init_args") or {}).items():
-        if name in ("weights", "folder") and value:
+        if name in PLACES and value:
             yield place, str(value)
         elif isinstance(value, dict):
             yield from named_files(value, f"{place}.{name}".lstrip("."))

@@ -1,12 +1,14 @@
 """A model as a folder: ``config.json`` (the spec that rebuilds it) and safetensors, in one file or in shards."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import load_state_dict_from_file, save_torch_state_dict
 from torch import Tensor
+
+from lpm.hub.trust import foreign_names
 
 CONFIG = "config.json"
 PATTERN = "model{suffix}.safetensors"
@@ -32,10 +34,10 @@ def read_spec(folder: Path, only_lpm: bool = False) -> Spec:
 
     Args:
         folder: as ``write_folder`` writes it.
-        only_lpm: refuse classes from outside lpm: building one runs its code.
+        only_lpm: refuse what is from outside lpm: building a class runs its code, and a file may name any.
 
     Raises:
-        ValueError: no spec, or a class from outside.
+        ValueError: no spec, or one that names something from outside.
     """
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder} holds no {CONFIG}; give a folder written by `lpm weights export`")
@@ -45,28 +47,13 @@ def read_spec(folder: Path, only_lpm: bool = False) -> Spec:
         raise ValueError(f"{folder / CONFIG} is no JSON ({error}); fetch or export it again") from None
     if not isinstance(spec, dict) or "class_path" not in spec:
         raise ValueError(f"{folder / CONFIG} names no class_path; it was not written by `lpm weights export`")
-    foreign = [path for path in class_paths(spec) if not path.startswith("lpm.")] if only_lpm else []
-    if foreign:
+    foreign = next(foreign_names(spec), None) if only_lpm else None
+    if foreign is not None:
         raise ValueError(
-            f"{folder} builds {foreign[0]}, which is no part of lpm and would run code of its own; read it, fetch the "
+            f"{folder} names {foreign}, which is no part of lpm and could run code of its own; read it, fetch the "
             "repository into a folder, and give that folder if you trust it"
         )
     return spec
-
-
-def class_paths(spec: Any) -> Iterator[str]:
-    """Yield every class that a spec names.
-
-    >>> list(class_paths({"class_path": "a.B", "init_args": {"c": [{"class_path": "d.E"}]}}))
-    ['a.B', 'd.E']
-    """
-    if isinstance(spec, dict):
-        if "class_path" in spec:
-            yield str(spec["class_path"])
-        spec = list(spec.values())
-    if isinstance(spec, list):
-        for value in spec:
-            yield from class_paths(value)
 
 
 def read_tensors(folder: Path, pattern: str = PATTERN) -> dict[str, Tensor]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lpm.backbone.recompute import plain_blocks
-from lpm.hub import Card, fetch, write_card
+from lpm.hub import Card, fetch, is_repository, write_card
+from lpm.hub.trust import is_of_lpm
 from lpm.nn import KeysDiffer, check_keys, shapes
 
 if TYPE_CHECKING:
@@ -197,8 +198,18 @@ def merge_adapter(model: PerformanceModel) -> PerformanceModel:
 
 
 def base_of(source: Path | str) -> str | None:
-    """Return the weights that an adapter was trained on, as its configuration names them."""
-    return json.loads((adapter_folder(source) / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path") or None
+    """Return the weights that an adapter was trained on, as its configuration names them.
+
+    Raises:
+        ValueError: no adapter there, or one of the Hub that names neither a repository nor a builder of lpm.
+    """
+    base = json.loads((adapter_folder(source) / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path") or None
+    if base and not Path(source).is_dir() and not is_repository(base) and not is_of_lpm(base):
+        raise ValueError(
+            f"adapter {source} is of {base}, which is neither a repository nor a builder of lpm and could run code of "
+            "its own; give the weights yourself if you trust them"
+        )
+    return base
 
 
 def adapter_folder(source: Path | str) -> Path:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from lpm.backbone import CausalDiT
 from lpm.build import build
+from lpm.build.spec import is_import_path
 from lpm.hub import fetch, is_repository, read_tensors
+from lpm.hub.trust import FILES
 from lpm.sample.performance import PerformanceModel
 from lpm.sample.sharded import is_sharded_checkpoint, read_sharded
 from lpm.sample.tensors import load_weights, own_weights
@@ -97,8 +99,7 @@ def is_builder(source: Path | str) -> bool:
     >>> is_builder("lpm.sample.base_puppet"), is_builder("runs/last.ckpt"), is_builder("last.ckpt")
     (True, False, False)
     """
-    words = str(source).split(".")
-    return len(words) > 1 and all(word.isidentifier() for word in words) and words[-1] != "ckpt"
+    return is_import_path(str(source)) and Path(source).suffix not in FILES
 
 
 def read_weights(source: Path | str) -> dict[str, Tensor]:

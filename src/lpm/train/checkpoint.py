@@ -119,6 +119,10 @@ def load_performer(weights: Path | str | None = None, adapter: Path | str | None
     Args:
         weights: source of ``load_model``; if None the adapter's base, or the weights that ship with lpm.
         adapter: folder in PEFT's format or repository of the Hub, merged into the weights.
+
+    Raises:
+        ValueError: no such weights or adapter, they do not fit, or an adapter of the Hub is of a base that is neither
+            a repository nor a builder of lpm.
     """
     weights = weights or (adapter and base_of(adapter))
     model = base_puppet() if weights is None else load_model(weights)
