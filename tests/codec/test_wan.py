@@ -138,6 +138,13 @@ def test_weights_are_read_from_files_and_folders(tmp_path):
     assert all(torch.equal(found[0][k], other[k]) for other in found[1:] for k in found[0])
     with pytest.raises(ValueError, match="do not exist; give"):
         wan_codec(tmp_path / "absent.pth")
+    torch.save([torch.zeros(2)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="hold a list, not tensors by name"):
+        wan_codec(tmp_path / "list.pth")
+    for name in ("cut.pth", "cut.safetensors"):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(ValueError, match=r"cannot be read \(.*fetch them again$"):
+            wan_codec(tmp_path / name)
 
 
 def test_wrong_weights_are_all_listed():

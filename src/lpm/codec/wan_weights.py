@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -68,12 +69,24 @@ def wan_codec(weights: str | Path, half: bool = False) -> WanCodec:
         raise ValueError(
             f"codec weights {file} do not exist; give Wan2.1_VAE.pth or the folder vae of a diffusers model"
         )
-    tensors = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
-    codec = wan_codec_from(tensors).requires_grad_(False).eval()
+    codec = wan_codec_from(read_file(file)).requires_grad_(False).eval()
     if half:
         for parameter in codec.parameters():  # mean and deviation are buffers and stay exact
             parameter.data = parameter.data.bfloat16()
     return codec
+
+
+def read_file(file: Path) -> Mapping[str, Tensor]:
+    """Return the tensors of a safetensors or pickle file; ValueError if it holds none."""
+    try:
+        content: Any = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"codec weights {file} cannot be read ({str(error).splitlines()[0]}); fetch them again"
+        ) from None
+    if not isinstance(content, dict):
+        raise ValueError(f"codec weights {file} hold a {type(content).__name__}, not tensors by name; fetch them again")
+    return content
 
 
 def wan_codec_from(tensors: Mapping[str, Tensor]) -> WanCodec:
