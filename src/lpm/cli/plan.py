@@ -59,13 +59,15 @@ def print_plan(job: Job, need: Need, verdict: str) -> None:
     from rich.table import Table
 
     shared = f", each clip on {job.context}" if job.context > 1 else ""
-    how = f"sharded over {job.gpus}{shared}" if job.sharded else "each on its own"
+    whole = "whole" if job.gpus == 1 else f"whole on each of {job.gpus}"
+    how = f"sharded over {job.gpus}{shared}" if job.sharded else whole
     billions = need.parameters / GIGA
     size = f"{billions:.2f} B" if billions >= 0.1 else f"{billions * 1000:.2f} M"
     table = Table("of each GPU", "GB", title=f"{size} parameters; {how}", title_justify="left")
     rows = {
         "weights, float32": need.weights,
         "AdamW's moments": need.optimiser,
+        "gradients on their way": need.buckets,
         "gathered weights": need.gathered,
         "activations, gradients, temporary": need.working,
         "frozen encoders and codec": need.frozen,

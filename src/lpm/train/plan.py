@@ -33,6 +33,7 @@ class Job:
         sharded: by ``lpm.train.Sharded``.
         context: processes that share a clip.
         recompute: every so many blocks are computed again, 0 for none.
+        accumulate: gradients of several batches are summed before a step of the optimiser.
         frozen: bytes of encoders and codec.
         unknown: parts whose weights are not on this machine, and so not counted.
     """
@@ -45,6 +46,7 @@ class Job:
     sharded: bool
     context: int
     recompute: int
+    accumulate: bool = False
     frozen: float = 0.0
     unknown: tuple[str, ...] = ()
 
@@ -56,6 +58,7 @@ class Need:
     Attributes:
         parameters: of the backbone, over all GPUs.
         weights, optimiser: its share of the weights in float32, and of AdamW's two moments.
+        buckets: gradients on their way to the other processes, where each trains the whole network.
         gathered: weights of the blocks that are in use, where they are sharded.
         working: activations, gradients and temporary tensors at their highest.
         frozen: encoders and codec.
@@ -65,6 +68,7 @@ class Need:
     parameters: int
     weights: float
     optimiser: float
+    buckets: float
     gathered: float
     working: float
     frozen: float
@@ -73,7 +77,8 @@ class Need:
     @property
     def total(self) -> float:
         """Bytes at the highest point of a step."""
-        return self.weights + self.optimiser + self.gathered + self.working + self.frozen
+        kept = self.weights + self.optimiser + self.buckets + self.frozen
+        return kept + self.gathered + self.working
 
 
 def predict(job: Job) -> Need:
@@ -94,6 +99,7 @@ def predict(job: Job) -> Need:
         parameters=total,
         weights=4 * total / count,
         optimiser=8 * total / count,
+        buckets=0.0 if job.sharded or job.gpus == 1 else 4 * total,
         gathered=(2 if job.half else 4) * (2 * block + outside) if job.sharded else 0.0,
         working=max(working_memory(job, depth), step),
         frozen=job.frozen,
@@ -103,15 +109,15 @@ def predict(job: Job) -> Need:
 
 def working_memory(job: Job, depth: int) -> float:
     """Return the peak of activations, gradients and temporary tensors of a network of ``depth`` blocks."""
-    mode = Mode(job.half, job.sharded, 1 / job.gpus if job.sharded else 1.0, job.context)
+    mode = Mode(job.half, job.sharded, 1 / job.gpus if job.sharded else 1.0, job.context, job.accumulate)
     if depth <= 4:
-        return rehearse_blocks(job, mode, depth)
+        return max(rehearse_blocks(job, mode, depth))
     two, four = rehearse_blocks(job, mode, 2), rehearse_blocks(job, mode, 4)
-    return four + (four - two) / 2 * (depth - 4)
+    return max(high + (high - low) / 2 * (depth - 4) for low, high in zip(two, four))
 
 
-def rehearse_blocks(job: Job, mode: Mode, count: int) -> float:
-    """Return the peak of a step of the network's first ``count`` blocks."""
+def rehearse_blocks(job: Job, mode: Mode, count: int) -> tuple[float, float]:
+    """Return the peaks of the network's first ``count`` blocks, forward and backward."""
     with FakeTensorMode():
         network = job.network()
         network.blocks = network.blocks[:count]
@@ -183,19 +189,22 @@ def job_of(recipe: Mapping[str, Any], gpus: int, memory: float, size: tuple[int,
             "what distillation costs stands in docs/guide/distil.md"
         ) from None
     network, recompute = network_of(backbone)
-    strategy = recipe["trainer"].get("strategy")
+    trainer = recipe["trainer"]
+    strategy = trainer.get("strategy")
     spec = strategy if isinstance(strategy, Mapping) else {}
     sharded = bool(spec) and locate(str(spec["class_path"])) is Sharded
+    context = int(spec.get("init_args", {}).get("context", 1)) if sharded else 1
     frozen, unknown = frozen_bytes(model)
     return Job(
         network=network,
         clip=clip,
         gpus=gpus,
         memory=memory,
-        half=str(recipe["trainer"].get("precision")).startswith("bf16"),
+        half=str(trainer.get("precision")).startswith("bf16"),
         sharded=sharded,
-        context=int(spec.get("init_args", {}).get("context", 1)) if sharded else 1,
+        context=context,
         recompute=recompute,
+        accumulate=trainer.get("accumulate_grad_batches", 1) > 1,
         frozen=frozen,
         unknown=unknown,
     )

@@ -27,7 +27,8 @@ class Alive(TorchDispatchMode):
     sharded process keeps a part.
 
     Attributes:
-        peak: most bytes at one time, finished gradients included.
+        gradients: bytes of the gradients that are kept.
+        peak: most bytes at one time, these included.
     """
 
     def __init__(self, network: nn.Module, share: float = 1.0) -> None:
@@ -75,17 +76,20 @@ class Mode:
         sharded: weights are gathered in the precision in which they are used, and gradients kept as shards.
         share: part of the gradients that a process keeps.
         context: processes that share a clip.
+        accumulate: gradients of several batches are summed, so that they stay where they are.
     """
 
     half: bool = False
     sharded: bool = False
     share: float = 1.0
     context: int = 1
+    accumulate: bool = False
 
 
-def rehearse(network: DiT, clip: ClipShape, mode: Mode) -> float:
-    """Return the most bytes that activations, gradients and temporary tensors of a step take, weights not included.
+def rehearse(network: DiT, clip: ClipShape, mode: Mode) -> tuple[float, float]:
+    """Return the most bytes that activations, gradients and temporary tensors take, forward and then backward.
 
+    Weights are not included. Lightning drops the gradients of the step before between the two.
     ``network`` must have been built under the ``FakeTensorMode`` in which this is called; it is changed.
     """
     if mode.half and mode.sharded:
@@ -94,13 +98,19 @@ def rehearse(network: DiT, clip: ClipShape, mode: Mode) -> float:
         share_sequence(network, mode.context, 0, lambda x: x)
     noisy, t, conditions = fake_inputs(network, clip)
     alive = Alive(network, mode.share)
+    alive.gradients = 4 * mode.share * sum(parameter.numel() for parameter in network.parameters())
     with alive, torch.autocast("cpu", torch.bfloat16) if mode.half else nullcontext():
         error = network(noisy, t, conditions, clip.fps).float() - noisy
         loss = error.square().mean()
+    forward, alive.peak = alive.peak, 0.0
+    if mode.accumulate:
+        alive.share = 0.0  # what is finished is added to what is there
+    else:
+        alive.gradients = 0.0
     with alive:
         del error
         loss.backward()
-    return alive.peak
+    return forward, alive.peak
 
 
 def halve(network: nn.Module) -> None:
