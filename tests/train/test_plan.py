@@ -46,6 +46,14 @@ class Regression(LightningModule):
         return torch.optim.AdamW(self.parameters())
 
 
+def recipe(trainer=None, **model):
+    """What the plan reads of a resolved recipe, of a puppet."""
+    model = {"backbone": "lpm.backbone.puppet", "codec": {}, "text": {}, "speak": {}, "listen": {}, **model}
+    data = {"frames": 33, "history": 2.6, "lookahead": 0.2, "batch_size": 1}
+    model = {"class_path": "lpm.train.BaseTraining", "init_args": {"model": {"init_args": model}}}
+    return {"trainer": trainer or {}, "model": model, "data": {"init_args": data}}
+
+
 def train(model, clip, half, accelerator="cpu", accumulate=1):
     """Two steps: the second meets AdamW's moments and the gradients of the first."""
     Trainer(
@@ -104,9 +112,37 @@ def test_each_saving_saves():
     assert context.working < 0.5 * sharded.working and context.flops < 0.5 * sharded.flops
 
 
-def test_buckets_of_whole_networks_are_counted():
+def test_buckets_of_whole_networks_and_the_average_of_shards_are_counted():
     one, four = predict(job(SMALL)), predict(job(SMALL, gpus=4))
     assert four.total - one.total == 4 * one.parameters
+    plain, averaged = (predict(job(SMALL, gpus=4, sharded=True, average=average)) for average in (False, True))
+    assert averaged.total - plain.total == one.parameters
+
+
+def test_summed_gradients_and_the_average_are_read_from_the_recipe():
+    plain = job_of(recipe({"accumulate_grad_batches": 1, "callbacks": [{"class_path": "lpm.train.Average"}]}), 1, 80e9)
+    assert not plain.accumulate and not plain.average
+    more = job_of(
+        recipe({"accumulate_grad_batches": 2, "callbacks": [{"class_path": "lpm.train.ShardedAverage"}]}), 1, 80e9
+    )
+    assert more.accumulate and more.average
+
+
+@pytest.mark.parametrize(
+    "data, most",
+    [
+        ({"extra_references": 0.0, "references": None}, 1),
+        ({"extra_references": 0.03, "references": None}, 13),
+        ({"extra_references": 0.0, "references": "lpm.data.draw_kinds"}, 13),
+        ({"extra_references": 0.03, "references": "lpm.train.data.only_global"}, 1),
+        ({}, 13),
+    ],
+    ids=str,
+)
+def test_a_clip_has_the_most_references_that_its_data_may_draw(data, most):
+    settings = recipe()
+    settings["data"]["init_args"] |= data
+    assert job_of(settings, 1, 80e9).clip.references == most
 
 
 def test_advice_names_the_mildest_change():
@@ -156,13 +192,13 @@ def test_the_parameters_of_a_small_network_are_told_in_millions(capsys):
 def test_the_command_plans_17_billion_without_weights(capsys):
     words = [str(RECIPES / f"{name}.yaml") for name in ("base", "overlay/17b", "overlay/fsdp")]
     words = ["doctor", "--plan", *words, "--gpus", "8x80", "--size", "480x832", "--json"]
-    assert main(words) == 0
+    assert main(words) == 1
     plan = json.loads(capsys.readouterr().out)
     assert plan["parameters"] == pytest.approx(17.5e9, rel=0.01)
     assert plan["weights"] + plan["optimiser"] == pytest.approx(12 * plan["parameters"] / 8)
-    assert 30e9 < plan["total"] < 76e9 and plan["fits"] and len(plan["unknown"]) == 4
-    assert main([*words[:-4], "2x80", *words[-3:]]) == 1
-    assert "does not fit" in json.loads(capsys.readouterr().out)["verdict"]
+    assert plan["average"] == pytest.approx(4 * plan["parameters"] / 8)
+    assert plan["total"] == pytest.approx(80e9, rel=0.02) and not plan["fits"] and len(plan["unknown"]) == 4
+    assert re.match(r"does not fit; trainer.strategy lpm.train.Sharded with context: 2: 6\d", plan["verdict"])
 
 
 def test_a_wrong_machine_is_one_line(capsys):

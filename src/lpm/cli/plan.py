@@ -67,6 +67,7 @@ def print_plan(job: Job, need: Need, verdict: str) -> None:
     rows = {
         "weights, float32": need.weights,
         "AdamW's moments": need.optimiser,
+        "average of the weights": need.average,
         "gradients on their way": need.buckets,
         "gathered weights": need.gathered,
         "activations, gradients, temporary": need.working,
@@ -80,5 +81,5 @@ def print_plan(job: Job, need: Need, verdict: str) -> None:
     Console(file=sys.stdout, width=100).print(table)
     for name in job.unknown:
         print(f"not counted, since its weights are not here: {name}")
-    print(f"{need.flops / 1e12:.4g} TFLOP a step and GPU")
+    print(f"{need.flops / 1e12:.4g} TFLOP a step and GPU; references of a clip: at most {job.clip.references}")
     print(verdict)

@@ -12,9 +12,13 @@ from lpm.backbone import DeferredDiT, DiT, pretrained_dit, recomputed
 from lpm.backbone.cost import ClipShape, block_flops, forward_flops, heard, picture_tokens
 from lpm.backbone.pretrained import CONFIG
 from lpm.build import build, locate
+from lpm.data import references_of
 from lpm.nn import SelfAttention
+from lpm.train.average import ShardedAverage
+from lpm.train.data import only_global
 from lpm.train.rehearse import FakeTensorMode, Mode, rehearse
 from lpm.train.shard import Sharded
+from lpm.types import REFERENCE_LIMITS
 
 RESERVE = 4e9  # bytes of a GPU that CUDA, communication and fragmentation take
 GIGA = 1e9
@@ -34,6 +38,8 @@ class Job:
         context: processes that share a clip.
         recompute: every so many blocks are computed again, 0 for none.
         accumulate: gradients of several batches are summed before a step of the optimiser.
+        average: ``lpm.train.ShardedAverage`` keeps one beside the weights; ``lpm.train.Average`` keeps its own on the
+            host.
         frozen: bytes of encoders and codec.
         unknown: parts whose weights are not on this machine, and so not counted.
     """
@@ -47,6 +53,7 @@ class Job:
     context: int
     recompute: int
     accumulate: bool = False
+    average: bool = False
     frozen: float = 0.0
     unknown: tuple[str, ...] = ()
 
@@ -58,6 +65,7 @@ class Need:
     Attributes:
         parameters: of the backbone, over all GPUs.
         weights, optimiser: its share of the weights in float32, and of AdamW's two moments.
+        average: its share of the weights' average.
         buckets: gradients on their way to the other processes, where each trains the whole network.
         gathered: weights of the blocks that are in use, where they are sharded.
         working: activations, gradients and temporary tensors at their highest.
@@ -68,6 +76,7 @@ class Need:
     parameters: int
     weights: float
     optimiser: float
+    average: float
     buckets: float
     gathered: float
     working: float
@@ -77,7 +86,7 @@ class Need:
     @property
     def total(self) -> float:
         """Bytes at the highest point of a step."""
-        kept = self.weights + self.optimiser + self.buckets + self.frozen
+        kept = self.weights + self.optimiser + self.average + self.buckets + self.frozen
         return kept + self.gathered + self.working
 
 
@@ -99,6 +108,7 @@ def predict(job: Job) -> Need:
         parameters=total,
         weights=4 * total / count,
         optimiser=8 * total / count,
+        average=4 * total / count if job.average else 0.0,
         buckets=0.0 if job.sharded or job.gpus == 1 else 4 * total,
         gathered=(2 if job.half else 4) * (2 * block + outside) if job.sharded else 0.0,
         working=max(working_memory(job, depth), step),
@@ -205,6 +215,7 @@ def job_of(recipe: Mapping[str, Any], gpus: int, memory: float, size: tuple[int,
         context=context,
         recompute=recompute,
         accumulate=trainer.get("accumulate_grad_batches", 1) > 1,
+        average=any(locate(spec["class_path"]) is ShardedAverage for spec in trainer.get("callbacks") or ()),
         frozen=frozen,
         unknown=unknown,
     )
@@ -240,12 +251,23 @@ def clip_of(model: Mapping[str, Any], data: Mapping[str, Any], size: tuple[int, 
         frames=1 + (frames - 1) // 4,
         height=height // 8,
         width=width // 8,
+        references=most_references(data),
         text=int((model["text"].get("init_args") or {}).get("length", 64)),
         audio=round(seconds * max(rates)),
         rates=(rates[0], rates[1]),
         history=data["history"],
         fps=fps,
     )
+
+
+def most_references(data: Mapping[str, Any]) -> int:
+    """Return the most references that a clip may be given: 1 where the data's settings allow the global one alone."""
+    drawn = data.get("references")
+    if drawn is None:
+        alone = data.get("extra_references") == 0
+    else:
+        alone = isinstance(drawn, str) and locate(drawn) in (only_global, references_of)
+    return 1 if alone else sum(REFERENCE_LIMITS.values())
 
 
 def frozen_bytes(model: Mapping[str, Any]) -> tuple[float, tuple[str, ...]]:
