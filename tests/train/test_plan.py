@@ -54,6 +54,10 @@ def recipe(trainer=None, **model):
     return {"trainer": trainer or {}, "model": model, "data": {"init_args": data}}
 
 
+def sharded(context):
+    return {"strategy": {"class_path": "lpm.train.Sharded", "init_args": {"context": context}}}
+
+
 def train(model, clip, half, accelerator="cpu", accumulate=1):
     """Two steps: the second meets AdamW's moments and the gradients of the first."""
     Trainer(
@@ -143,6 +147,12 @@ def test_a_clip_has_the_most_references_that_its_data_may_draw(data, most):
     settings = recipe()
     settings["data"]["init_args"] |= data
     assert job_of(settings, 1, 80e9).clip.references == most
+
+
+@pytest.mark.parametrize("context", [0, 4])
+def test_a_context_that_does_not_divide_the_gpus_is_refused(context):
+    with pytest.raises(ValueError, match=f"context of {context} does not divide 6 processes"):
+        job_of(recipe(sharded(context)), 6, 80e9)
 
 
 def test_advice_names_the_mildest_change():

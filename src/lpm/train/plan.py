@@ -17,7 +17,7 @@ from lpm.nn import SelfAttention
 from lpm.train.average import ShardedAverage
 from lpm.train.data import only_global
 from lpm.train.rehearse import FakeTensorMode, Mode, rehearse
-from lpm.train.shard import Sharded
+from lpm.train.shard import Sharded, check_context
 from lpm.types import REFERENCE_LIMITS
 
 RESERVE = 4e9  # bytes of a GPU that CUDA, communication and fragmentation take
@@ -204,6 +204,7 @@ def job_of(recipe: Mapping[str, Any], gpus: int, memory: float, size: tuple[int,
     spec = strategy if isinstance(strategy, Mapping) else {}
     sharded = bool(spec) and locate(str(spec["class_path"])) is Sharded
     context = int(spec.get("init_args", {}).get("context", 1)) if sharded else 1
+    check_context(context, gpus)
     frozen, unknown = frozen_bytes(model)
     return Job(
         network=network,

@@ -51,8 +51,7 @@ class Sharded(ModelParallelStrategy):
             ValueError: ``context`` does not divide the processes, or a callback needs the whole model.
         """
         count = self.num_nodes * self.num_processes
-        if self.context < 1 or count % self.context:
-            raise ValueError(f"context of {self.context} does not divide {count} processes; choose a divisor")
+        check_context(self.context, count)
         self._data_parallel_size = count // self.context
         assert self.lightning_module is not None
         if not is_overridden("configure_model", self.lightning_module):
@@ -97,6 +96,12 @@ class Sharded(ModelParallelStrategy):
             raise ValueError(f"{type(backbone).__name__} is no DiT; lpm.train.Sharded shards a DiT or a DeferredDiT")
         register_fsdp_forward_method(network, "forward")  # objectives call .forward, which passes by the hooks
         return network
+
+
+def check_context(context: int, count: int) -> None:
+    """Raise ValueError unless ``context`` divides ``count`` processes."""
+    if context < 1 or count % context:
+        raise ValueError(f"context of {context} does not divide {count} processes; choose a divisor")
 
 
 def shard(part: nn.Module, mesh: DeviceMesh, policy: MixedPrecisionPolicy | None = None) -> None:
