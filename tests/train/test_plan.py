@@ -155,6 +155,23 @@ def test_a_context_that_does_not_divide_the_gpus_is_refused(context):
         job_of(recipe(sharded(context)), 6, 80e9)
 
 
+def test_a_video_below_one_patch_is_refused():
+    with pytest.raises(ValueError, match="below one patch of 16x16 pixels"):
+        predict(job_of(recipe(), 1, 80e9, (4, 4)))
+
+
+def test_an_adapter_is_refused():
+    with pytest.raises(ValueError, match="leave the adapter"):
+        job_of(recipe(adapter={"class_path": "lpm.sample.LoRA"}), 1, 80e9)
+
+
+def test_a_recipe_that_does_not_parse_is_one_line(tmp_path, capsys):
+    (tmp_path / "typo.yaml").write_text("trainer: {max_stepz: 3}")
+    assert main(["doctor", "--plan", str(RECIPES / "base.yaml"), str(tmp_path / "typo.yaml")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "max_stepz" in line
+
+
 def test_advice_names_the_mildest_change():
     assert advise(job(LARGE, memory=4e9 + 60e6)).startswith("recompute: 1:")
     assert "fewer frames" in advise(job(LARGE, memory=1e9))

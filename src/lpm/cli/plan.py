@@ -4,7 +4,7 @@ import io
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
@@ -47,8 +47,12 @@ def resolve(files: Sequence[str]) -> dict[str, Any]:
             raise FileNotFoundError(2, "No such file or directory", file)
     shown = io.StringIO()
     words = [word for file in files for word in ("--config", file)]
-    with redirect_stdout(shown), suppress(SystemExit):
-        run("lpm", ["fit", *words, "--print_config"])
+    with redirect_stdout(shown):
+        try:
+            run("lpm", ["fit", *words, "--print_config"])
+        except SystemExit as stop:
+            if stop.code:  # the parser has said why
+                raise
     content: Any = OmegaConf.to_container(OmegaConf.create(shown.getvalue()), resolve=True)
     return content  # type: ignore[no-any-return]
 

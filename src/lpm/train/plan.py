@@ -95,12 +95,18 @@ def predict(job: Job) -> Need:
 
     Weights, moments and gathered weights are sums over the network's parameters; activations are counted by a
     rehearsal with fake tensors on networks of two and four blocks, which differ by what two blocks take.
+
+    Raises:
+        ValueError: the video is smaller than a patch.
     """
     with FakeTensorMode():
         network = job.network()
         total = sum(parameter.numel() for parameter in network.parameters())
         block = max(sum(parameter.numel() for parameter in part.parameters()) for part in network.blocks)
         depth = len(network.blocks)
+    if not picture_tokens(network, job.clip):
+        side = 8 * network.embed.patch
+        raise ValueError(f"size is below one patch of {side}x{side} pixels; give a larger one, such as 480x832")
     count = job.gpus if job.sharded else 1
     outside = total - sum(parameter.numel() for part in network.blocks for parameter in part.parameters())
     step = 8 * total / count  # gradients, and as much again inside AdamW
@@ -199,6 +205,8 @@ def job_of(recipe: Mapping[str, Any], gpus: int, memory: float, size: tuple[int,
             "what distillation costs stands in docs/guide/distil.md"
         ) from None
     network, recompute = network_of(backbone)
+    if model.get("adapter"):
+        raise ValueError("the plan is for training of all weights; leave the adapter (recipes/overlay/lora.yaml) out")
     trainer = recipe["trainer"]
     strategy = trainer.get("strategy")
     spec = strategy if isinstance(strategy, Mapping) else {}
