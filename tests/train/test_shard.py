@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lpm.cli import main
 from lpm.data import MemoryClips
 from lpm.sample import load_performance
+from lpm.sample.pretrained import read_weights
 from lpm.sample.sharded import read_sharded
 from lpm.train import PerformanceReport, Sharded
 from lpm.train.checkpoint import read_checkpoint
@@ -72,15 +73,18 @@ def test_resumed_equals_uninterrupted(sharded, tmp_path):
 def test_a_sharded_recipe_is_fitted_resumed_and_exported(corpus, tmp_path):
     shutil.copytree(corpus / "shards", tmp_path / "corpus/shards")
     late = "{class_path: lpm.backbone.DeferredDiT, init_args: {network: lpm.backbone.puppet_small, recompute: 1}}"
-    runs = []
-    for name, more in {"whole": [], "resumed": ["--ckpt_path", str(tmp_path / "whole/step=2.ckpt")]}.items():
+    (tmp_path / "cut.ckpt").mkdir()
+    (tmp_path / "cut.ckpt/__0_0.distcp").touch()
+    runs, starts = [], {"whole": None, "resumed": "whole/step=2.ckpt", "refused": "cut.ckpt"}
+    for name, start in starts.items():
+        more = [f"--ckpt_path={tmp_path / start}"] if start else []
         callbacks = [{"class_path": "lpm.train.SeedSteps"}, {"class_path": "lpm.train.ShardedAverage"}]
         callbacks.append(saved(tmp_path / name))
         overlay = tiny_overlay(tmp_path / f"{name}.yaml", 4, callbacks, tmp_path / "corpus", late)
         configs = [str(RECIPES / "base.yaml"), str(RECIPES / "overlay/fsdp.yaml"), overlay]
         words = ["fit", *(word for config in configs for word in ("--config", config)), "--trainer.devices=2"]
         runs.append([*words, f"--trainer.default_root_dir={tmp_path / name}", *more])
-    assert run_processes(commands, 2, tmp_path, runs) == [[0, 0], [0, 0]]
+    assert run_processes(commands, 2, tmp_path, runs) == [[0, 0, 2], [0, 0, 2]]
     for name in ("whole", "resumed"):
         assert main(["weights", "export", str(tmp_path / name / "step=4.ckpt"), str(tmp_path / "out" / name)]) == 0
     first, second = (load_performance(tmp_path / "out" / name).state_dict() for name in ("whole", "resumed"))
@@ -98,12 +102,27 @@ def test_killed_and_resumed_equals_uninterrupted(sharded, tmp_path):
     assert_same(run_processes(train_in_turn, 2, tmp_path, str(tmp_path), [run])[0][0], sharded[1][0])
 
 
-def test_a_checkpoint_that_was_cut_off_is_refused(sharded, tmp_path):
+@pytest.mark.parametrize("other", [".metadata", "meta.pt"])
+@pytest.mark.parametrize("read", [read_checkpoint, read_weights, Sharded().load_checkpoint], ids=lambda f: f.__name__)
+def test_a_checkpoint_that_was_cut_off_is_refused(sharded, tmp_path, other, read):
     part = tmp_path / "part.ckpt"
     part.mkdir()
-    (part / "__0_0.distcp").touch()
+    for name in ("__0_0.distcp", other):
+        shutil.copy(sharded[0] / "0" / "step=4.ckpt" / name, part)
+    with pytest.raises(ValueError, match="cut off while it was written"):
+        read(part)
+
+
+def test_a_checkpoint_cut_off_in_its_last_file_is_refused(sharded, tmp_path):
+    part = shutil.copytree(sharded[0] / "0" / "step=4.ckpt", tmp_path / "part.ckpt")
+    (part / "meta.pt").write_bytes((part / "meta.pt").read_bytes()[:-9])
     with pytest.raises(ValueError, match="cut off while it was written"):
         read_checkpoint(part)
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"none.ckpt is missing; give a .ckpt written by"):
+        Sharded().load_checkpoint(tmp_path / "none.ckpt")
 
 
 @pytest.mark.parametrize(

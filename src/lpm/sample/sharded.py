@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -12,8 +13,16 @@ STATE, REST, AVERAGE = "state_dict", "meta.pt", "average."
 
 
 def is_sharded_checkpoint(path: Path) -> bool:
-    """Tell whether a path is a whole folder of shards: its ``.metadata`` is written last."""
-    return (path / ".metadata").is_file()
+    """Tell whether a path is a folder of shards.
+
+    Raises:
+        ValueError: it was cut off while it was written: ``.metadata`` comes behind the shards, ``meta.pt`` last.
+    """
+    if not any(path.glob("*.distcp")):
+        return False
+    if not (path / ".metadata").is_file() or not is_zipfile(path / REST):
+        raise ValueError(f"{path} was cut off while it was written; take the checkpoint before it")
+    return True
 
 
 def read_sharded(path: Path) -> dict[str, Tensor]:

@@ -91,8 +91,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint, one file or a folder of shards, of the latter without optimiser state."""
     if is_sharded_checkpoint(path):
         return {**read_rest(path), "state_dict": read_sharded(path)}
-    if path.is_dir() and list(path.glob("*.distcp")):
-        raise ValueError(f"{path} was cut off while it was written; take the checkpoint before it")
     if not path.is_file():
         raise ValueError(f"checkpoint {path} is missing; give a .ckpt written by `lightning fit`, or a weights folder")
     try:

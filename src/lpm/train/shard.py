@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -15,6 +17,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_f
 
 from lpm.backbone import DeferredDiT, DiT, context_parallel
 from lpm.sample.performance import PerformanceModel
+from lpm.sample.sharded import is_sharded_checkpoint
 
 WHOLE = ("PerformanceReport", "PreferenceReport")  # callbacks that run the whole model on one process
 
@@ -59,6 +62,17 @@ class Sharded(ModelParallelStrategy):
             raise ValueError(f"{name} does not train on shards; use lpm.train.BaseTraining, or another strategy")
         refuse_callbacks(self.lightning_module.trainer)
         super().setup_environment()
+
+    def load_checkpoint(self, checkpoint_path: Path | str, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint, a folder of shards or one file.
+
+        Raises:
+            ValueError: it is missing, or was cut off while it was written.
+        """
+        path = Path(checkpoint_path)
+        if not is_sharded_checkpoint(path) and not path.is_file():
+            raise ValueError(f"checkpoint {path} is missing; give a .ckpt written by `lightning fit`")
+        return super().load_checkpoint(checkpoint_path, weights_only)
 
     @property
     def replica(self) -> tuple[int, int]:
