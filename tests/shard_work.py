@@ -22,7 +22,7 @@ from lpm.train import BaseTraining, SeedSteps, Sharded, ShardedAverage
 from lpm.train.shard import replica
 from lpm.types import Batch, References
 
-ROWS = 2
+ROWS, LOSS = 2, "val/loss"
 
 
 def network():
@@ -84,13 +84,19 @@ class Rows(LightningDataModule):
         super().__init__()
         self.used = 0
 
-    def train_dataloader(self):
+    def loader(self, steps):
         number, count = replica(self.trainer)
         rows = list(range(ROWS)) if number is None else list(range(number, ROWS, count))
-        return DataLoader([make_batch(step, rows) for step in range(self.used, 6)], batch_size=None)
+        return DataLoader([make_batch(step, rows) for step in steps], batch_size=None)
+
+    def train_dataloader(self):
+        return self.loader(range(self.used, 6))
+
+    def val_dataloader(self):
+        return self.loader([6])
 
     def on_before_batch_transfer(self, batch, dataloader_idx):
-        self.used += 1
+        self.used += self.trainer.training
         return batch
 
     def state_dict(self):
@@ -114,7 +120,10 @@ class Die(Callback):
 def train(
     folder, steps=4, context=None, deferred=False, recompute=False, resume=None, die_at=None, average=True
 ) -> dict:
-    """Train; return whole weights and average by name (on process 0). ``context`` None trains in one process."""
+    """Train and validate; return whole weights, their average (on process 0) and the held-out loss by name.
+
+    ``context`` None trains in one process.
+    """
     module = training(deferred, recompute)
     shards = {} if context is None else {"strategy": Sharded(context, process_group_backend="gloo"), "devices": 2}
     callbacks = [SeedSteps(), ModelCheckpoint(folder, "{step}", every_n_train_steps=2, save_top_k=-1)]
@@ -122,13 +131,14 @@ def train(
     callbacks += [Die(die_at)] if die_at else []
     trainer = Trainer(
         accelerator="cpu", **shards, max_steps=steps, logger=False, callbacks=callbacks, gradient_clip_val=1.0,
-        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0, use_distributed_sampler=False,
+        enable_progress_bar=False, enable_model_summary=False, val_check_interval=2, use_distributed_sampler=False,
     )  # fmt: skip
     trainer.fit(module, datamodule=Rows(), ckpt_path=resume)
     means = {f"average.{name}": tensor for name, tensor in callbacks[2].average.items()} if average else {}
     means = {n.replace("_checkpoint_wrapped_module.", ""): whole(tensor) for n, tensor in means.items()}
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    return dict(get_model_state_dict(module, options=options)) | means
+    held_out = {LOSS: trainer.callback_metrics[LOSS].double()}
+    return dict(get_model_state_dict(module, options=options)) | means | held_out
 
 
 def whole(tensor):

@@ -19,7 +19,7 @@ from lpm.train.checkpoint import read_checkpoint
 from lpm.train.data import make_even
 from lpm.train.shard import refuse_callbacks
 from processes import run_processes
-from shard_work import commands, die, saved, tiny_overlay, train, train_in_turn, training
+from shard_work import LOSS, commands, die, saved, tiny_overlay, train, train_in_turn, training
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -54,7 +54,7 @@ def test_sharded_steps_equal_whole_steps(whole, sharded, number):
 
 def test_a_checkpoint_of_shards_reads_as_one(sharded):
     folder, (found, *_) = sharded
-    weights = {name: tensor for name, tensor in found.items() if not name.startswith("average.")}
+    weights = {name: tensor for name, tensor in found.items() if not name.startswith(("average.", LOSS))}
     averaged = {name: found.get(f"average.{name}", tensor) for name, tensor in weights.items()}
     assert_same(read_sharded(folder / "0" / "step=4.ckpt"), averaged)
     assert read_checkpoint(folder / "0" / "step=4.ckpt")["global_step"] == 4

@@ -80,7 +80,7 @@ class AudioWindowTraining(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         samples = voices(batch.speak_BS, batch.listen_BS)
         loss = self.objective(self.windowed(samples), self.whole(samples))
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(samples))
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(samples), sync_dist=True)
 
     def configure_optimizers(self) -> dict:
         tuned = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]

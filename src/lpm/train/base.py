@@ -100,10 +100,11 @@ class BaseTraining(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.log("val/loss", self.held_out_loss(batch, batch_idx), prog_bar=True, batch_size=len(batch.keys))
+        loss = self.held_out_loss(batch, batch_idx)
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch.keys), sync_dist=True)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.log("test/loss", self.held_out_loss(batch, batch_idx), batch_size=len(batch.keys))
+        self.log("test/loss", self.held_out_loss(batch, batch_idx), batch_size=len(batch.keys), sync_dist=True)
 
     def held_out_loss(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch with all conditions and noise that depends on its place alone."""

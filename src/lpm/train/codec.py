@@ -98,7 +98,7 @@ class CodecTraining(LightningModule):
             "val/psnr": peak_signal_noise_ratio(output, shown, data_range=(-1.0, 1.0), dim=(1, 2, 3)),
             "val/ssim": structural_similarity_index_measure(output, shown, data_range=(-1.0, 1.0)),
         }
-        self.log_dict(scores, prog_bar=True, batch_size=len(video))
+        self.log_dict(scores, prog_bar=True, batch_size=len(video), sync_dist=True)
 
     def configure_optimizers(self) -> dict:
         optimizer = torch.optim.AdamW(

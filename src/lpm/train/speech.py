@@ -62,7 +62,7 @@ class SpeechTraining(LightningModule):
             self.cues(partner)[..., 1].flatten(), cue_targets(batch, ends, "partner")[..., 1].flatten().long()
         )
         scores = {"val/aperture": torch.corrcoef(opening)[0, 1], "val/phrase_end": ended}
-        self.log_dict(scores, prog_bar=True, batch_size=len(mine))
+        self.log_dict(scores, prog_bar=True, batch_size=len(mine), sync_dist=True)
 
     def ends(self, batch: Batch, tokens: int) -> Tensor:
         """Return the end of each token in seconds after frame 0, (A,)."""
