@@ -40,7 +40,8 @@ class RowNoise(FlowMatching):
         return Draw(*(torch.cat(parts) for parts in list(zip(*rows))[:3]), None)
 
 
-def training(deferred: bool, recompute: bool = False) -> BaseTraining:
+def training(deferred: bool, recompute: bool = False, chance: bool = False) -> BaseTraining:
+    """A tiny training; with ``chance`` noise and dropout are drawn as always, else they depend on the row alone."""
     torch.manual_seed(0)
     whole = recomputed(network()) if recompute else network()
     model = PerformanceModel(
@@ -52,8 +53,8 @@ def training(deferred: bool, recompute: bool = False) -> BaseTraining:
         PredictClean(),
         Residual(1.0),
     )
-    objective = RowNoise(model.prediction, model.coordinates)
-    return BaseTraining(model, objective, ConditionDropout(0, 0, 0, 0), warmup=2).double()
+    objective = (FlowMatching if chance else RowNoise)(model.prediction, model.coordinates)
+    return BaseTraining(model, objective, None if chance else ConditionDropout(0, 0, 0, 0), warmup=2).double()
 
 
 def make_batch(step: int, rows: list[int]) -> Batch:
@@ -118,13 +119,13 @@ class Die(Callback):
 
 
 def train(
-    folder, steps=4, context=None, deferred=False, recompute=False, resume=None, die_at=None, average=True
+    folder, steps=4, context=None, deferred=False, recompute=False, chance=False, resume=None, die_at=None, average=True
 ) -> dict:
     """Train and validate; return whole weights, their average (on process 0) and the held-out loss by name.
 
     ``context`` None trains in one process.
     """
-    module = training(deferred, recompute)
+    module = training(deferred, recompute, chance)
     shards = {} if context is None else {"strategy": Sharded(context, process_group_backend="gloo"), "devices": 2}
     callbacks = [SeedSteps(), ModelCheckpoint(folder, "{step}", every_n_train_steps=2, save_top_k=-1)]
     callbacks += [ShardedAverage(0.5)] if average else []

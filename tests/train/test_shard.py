@@ -25,6 +25,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 RUNS = [{"context": 1}, {"context": 2}, {"context": 2, "deferred": True, "average": False}]
 RUNS += [{"context": context, "recompute": True} for context in (1, 2)]
+RUNS += [{"context": 2, "chance": True}]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,18 @@ def test_sharded_steps_equal_whole_steps(whole, sharded, number):
     start = training(False).state_dict()
     assert max((whole[name] - tensor).abs().max() for name, tensor in start.items()) > 1e-4
     assert_same(sharded[1][number], whole)
+
+
+def test_processes_that_share_a_clip_draw_the_same_noise_and_dropout(sharded, tmp_path):
+    assert_same(sharded[1][5], train(tmp_path, chance=True))
+
+
+def test_neighbours_of_a_context_group_read_the_same_batches():
+    strategy, ranks = Sharded(context=2), []
+    for rank in range(4):
+        strategy.cluster_environment = SimpleNamespace(global_rank=lambda rank=rank: rank, world_size=lambda: 4)
+        ranks.append(strategy.replica)
+    assert ranks == [(0, 2), (0, 2), (1, 2), (1, 2)]
 
 
 def test_a_checkpoint_of_shards_reads_as_one(sharded):
