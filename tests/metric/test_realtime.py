@@ -62,6 +62,12 @@ def test_a_chunk_without_input_is_counted_from_its_start():
     assert chunk_latency([e for e in log() if e["event"] != "audio_in"]).tolist() == pytest.approx([0.2] * 3)
 
 
+def test_a_chunk_in_silence_is_counted_from_its_start():
+    """Not from the last word, however long ago it was said."""
+    events = [e for e in log((0, 0, 100, 0)) if e["event"] != "audio_in" or e["seq"] in (0, 3)]
+    assert chunk_latency(events).tolist() == pytest.approx([0.25, 0.2, 0.3, 0.25])
+
+
 def test_the_real_time_factor_is_computing_over_media():
     assert real_time_factors(log((0, 100, 1000))).tolist() == pytest.approx([0.2, 0.3, 1.2])
     plain = [{k: v for k, v in e.items() if k != "busy_ns"} for e in log((0, 100, 1000))]

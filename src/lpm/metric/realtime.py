@@ -73,17 +73,17 @@ def first_frame_time(events: Sequence[Event]) -> float:
 
 
 def chunk_latency(events: Sequence[Event]) -> Tensor:
-    """Return for each chunk the seconds from the last input it depends on to its last frame being made, (N,).
+    """Return for each chunk the seconds from the last input that came for it to its last frame being made, (N,).
 
-    A chunk that depends on no input counts from its start.
+    A chunk that nothing came for, as in silence, counts from its start.
     """
     inputs, starts = only(events, "audio_in"), {event["k"]: event for event in only(events, "chunk_start")}
-    latency, heard = [], -1
+    latency, heard = [], 0
     for done in only(events, "chunk_done"):
-        start = starts[done["k"]]
-        while heard + 1 < len(inputs) and depends(start, inputs[heard + 1]):
-            heard += 1
-        latency.append(done["t"] - (start["t"] if heard < 0 else inputs[heard]["t"]))
+        start = begin = starts[done["k"]]
+        while heard < len(inputs) and depends(start, inputs[heard]):
+            begin, heard = inputs[heard], heard + 1
+        latency.append(done["t"] - begin["t"])
     return torch.tensor(latency, dtype=torch.float64) / 1e9
 
 
