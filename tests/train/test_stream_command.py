@@ -176,6 +176,7 @@ def test_a_cue_is_followed(folder):
         (["out.mp4", "--seconds=1", "--history=1"], "history at noise level 1.0"),
         (["out.mp4", "--seconds=1", "--model=none"], "none is no folder"),
         (["out.mp4", "--seconds=1", "--references=[global=none.png]"], "none.png is missing"),
+        (["out.mp4", "--seconds=1", "--seed=-1"], "seed of -1 is negative"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(folder, capsys, words, message):

@@ -46,6 +46,11 @@ class Show:
     log_file: Path | None = None
     cache_bytes: int = 0
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a seed that no noise can be drawn from."""
+        if self.opening.seed < 0:
+            raise ValueError(f"seed of {self.opening.seed} is negative; choose 0 or more")
+
 
 @dataclass(frozen=True)
 class Clip:
