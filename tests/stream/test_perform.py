@@ -188,6 +188,40 @@ def test_a_cue_takes_effect_with_the_first_chunk_that_begins_after_it(streamer, 
     assert [(e["type"], e["chunk"]) for e in events() if e["event"] == "ctrl"] == [("text", chunk)]
 
 
+LONG = "x" * 600
+
+
+def test_a_cue_that_is_known_to_be_impossible_is_refused_before_the_show(streamer, voices):
+    events = logged(show := Show(opening(), Samples(voices[0]), cues=CueList([Cue(1.0, text=LONG)])))
+    with pytest.raises(ValueError, match="cue at 1 s: text of 600 bytes is above the limit of 512"):
+        next(perform(streamer, show))
+    assert [e["event"] for e in events()] == ["open"]
+
+
+def test_what_is_known_beforehand_changes_nothing_before_its_time(streamer, voices):
+    plain, _ = played(streamer, Show(opening(), Samples(voices[0])))
+    later = CueList([Cue(9.0, text="merry and loud", guidance={"speak": 3.0})])
+    same, _ = played(streamer, Show(opening(), Samples(voices[0]), cues=later))
+    np.testing.assert_array_equal(same, plain)
+
+
+class Coming(CueList):
+    """Cues that nobody knows before they are due."""
+
+    def known(self):
+        return []
+
+
+def test_an_impossible_cue_that_comes_in_is_reported_and_left_out(streamer, voices, capsys):
+    cues = Coming([Cue(0.5, text=LONG, stop=True), Cue(1.0, stop=True)])
+    events = logged(show := Show(opening(), Samples(voices[0]), cues=cues))
+    pictures, _ = played(streamer, show)
+    assert len(pictures) == 1 + 8 * 3
+    told = capsys.readouterr().err
+    assert told == "error: text of 600 bytes is above the limit of 512; shorten the prompt to 512 bytes\n"
+    assert [e["type"] for e in events() if e["event"] == "ctrl"] == ["stop"]
+
+
 def test_an_interruption_silences_the_voice_and_the_show_goes_on(streamer, voices):
     cues = CueList([Cue(1.0, interrupt=True)])
     pictures, sound = played(streamer, Show(opening(), Samples(voices[0]), seconds=2.5, cues=cues))

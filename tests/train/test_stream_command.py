@@ -118,6 +118,24 @@ def read(pipe, count):
     return data
 
 
+def test_a_prompt_that_is_too_long_is_refused_before_the_stream(folder, capsys):
+    (folder / "cues.jsonl").write_text('{"at": 0.9, "text": "%s"}' % ("x" * 600))
+    assert run("out.mp4", "--speak=voice.wav", "--control=cues.jsonl") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: cue at 0.9 s: text of 600 bytes is above the limit of 512")
+    assert made(folder) == ["cues.jsonl"]
+
+
+def test_a_bad_cue_does_not_end_a_live_stream(folder, capsys):
+    os.mkfifo(folder / "control.pipe")
+    lines = ('{"text": "%s"}' % ("x" * 600), '{"guidance": {"speak": "2"}}', "\udcff", '{"at": 1, "stop": true}')
+    said = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+    threading.Thread(target=(folder / "control.pipe").write_bytes, args=(said,), daemon=True).start()
+    assert run("out.mp4", "--seconds=3", "--realtime", "--control=control.pipe") == 0
+    assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]) == 3
+    assert len(read_video(folder / "out.mp4")[0]) == 25
+
+
 def test_frames_go_into_a_pipe_whose_reader_may_leave(folder):
     os.mkfifo(folder / "frames.pipe")
     read = []

@@ -2,12 +2,13 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Protocol
+from typing import Any, Protocol
 
 from lpm.stream.sources import is_pipe
 from lpm.stream.stages import check_scales
@@ -32,34 +33,69 @@ class Cue:
     stop: bool = False
 
 
-KINDS = {"at": (int, float), "text": str, "guidance": dict, "interrupt": bool, "stop": bool}
+KINDS = {"text": str, "guidance": dict, "interrupt": bool, "stop": bool}
+LARGEST = sys.float_info.max
+PAUSE = 0.05  # seconds until a pipe that nobody writes is looked at again
 
 
 def parse_cue(line: str) -> Cue:
     """Read a cue from a line of JSON.
+
+    Raises:
+        ValueError: the line is no cue, or ``at`` or a guidance in it is no finite number.
 
     >>> parse_cue('{"at": 2, "text": "she smiles"}').text
     'she smiles'
     """
     try:
         found = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'cue {line!r} is no JSON ({error.msg}); write such as {{"text": "she smiles"}}') from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'cue {line[:80]!r} is no JSON ({error}); write such as {{"text": "she smiles"}}') from error
     names = [field.name for field in fields(Cue)]
     if not isinstance(found, dict) or set(found) - set(names):
-        raise ValueError(f"cue {line!r} is no object of {', '.join(names)}")
-    for name, value in found.items():
-        if not isinstance(value, KINDS[name]):  # type: ignore[arg-type]
-            raise ValueError(f"cue {line!r}: {name} of {value!r} has the wrong type")
-    check_scales(found.get("guidance", {}))
+        raise ValueError(f"cue {line[:80]!r} is no object of {', '.join(names)}")
+    for name, kind in KINDS.items():
+        if name in found and not isinstance(found[name], kind):
+            raise ValueError(f"cue {line[:80]!r}: {name} of {found[name]!r} has the wrong type")
+    check_scales(scales := found.get("guidance", {}))
+    numbers = {"at": found.get("at", 0)} | {f"guidance of {stream}": scale for stream, scale in scales.items()}
+    for name, value in numbers.items():
+        if not is_finite(value):
+            raise ValueError(f"cue {line[:80]!r}: {name} of {value!r} is no finite number")
     return Cue(**found)
+
+
+def is_finite(value: Any) -> bool:
+    """Tell whether a JSON value is a number that a float can hold."""
+    return type(value) in (int, float) and -LARGEST <= value <= LARGEST
+
+
+def read_cue(line: bytes) -> Cue:
+    """Read a cue from a line of a file or pipe; ValueError, see ``parse_cue``, also where it is no UTF-8."""
+    try:
+        return parse_cue(line.decode())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cue {line[:80]!r} is no UTF-8 ({error.reason}); write it in UTF-8") from error
+
+
+def report(error: ValueError) -> None:
+    """Tell of a cue that is left out."""
+    print(f"error: {error}", file=sys.stderr)
 
 
 class Cues(Protocol):
     """Gives cues when they are due."""
 
+    def known(self) -> list[Cue]:
+        """Return the cues that are known before the stream begins."""
+        ...
+
     def due(self, seconds: float) -> Iterator[Cue]:
         """Yield the cues for a chunk that begins at this time of the video."""
+        ...
+
+    def close(self) -> None:
+        """End them: nobody asks for another cue."""
         ...
 
 
@@ -69,18 +105,32 @@ class CueList:
     def __init__(self, cues: list[Cue] | None = None) -> None:
         self.cues = sorted(cues or [], key=lambda cue: cue.at)
 
+    def known(self) -> list[Cue]:
+        """Return the cues that are not due yet."""
+        return self.cues
+
     def due(self, seconds: float) -> Iterator[Cue]:
         """Yield the cues up to this time."""
         while self.cues and self.cues[0].at <= seconds + 1e-9:
             yield self.cues.pop(0)
 
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
 
 class CuePipe:
-    """Cues that come in, one a line, through a named pipe; a line that is no cue is reported and left out."""
+    """Cues that come in, one a line, through a named pipe, from any number of writers one after the other.
+
+    A line that is no cue is reported and left out.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.lines, self.later = path, SimpleQueue[str](), CueList()
+        self.path, self.lines, self.later, self.closed = path, SimpleQueue[bytes](), CueList(), False
         Thread(target=self._read, daemon=True).start()
+
+    def known(self) -> list[Cue]:
+        """Return none: they come while the stream runs."""
+        return []
 
     def due(self, seconds: float) -> Iterator[Cue]:
         """Yield the cues that have come in and are due."""
@@ -90,17 +140,24 @@ class CuePipe:
         except Empty:
             yield from self.later.due(seconds)
 
-    def _take(self, line: str) -> None:
+    def close(self) -> None:
+        """Read no more lines."""
+        self.closed = True
+
+    def _take(self, line: bytes) -> None:
         try:
-            self.later = CueList([*self.later.cues, parse_cue(line)])
+            self.later = CueList([*self.later.cues, read_cue(line)])
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
+            report(error)
 
     def _read(self) -> None:
-        with self.path.open() as file:
-            for line in file:
+        with self.path.open("rb") as file:
+            while not self.closed:  # never opened anew, which could lose what the next writer has written meanwhile
+                line = file.readline()
                 if line.strip():
                     self.lines.put(line.strip())
+                elif not line:  # nobody writes
+                    time.sleep(PAUSE)
 
 
 def open_cues(path: Path | None) -> Cues:
@@ -115,4 +172,4 @@ def open_cues(path: Path | None) -> Cues:
         return CuePipe(path)
     if not path.is_file():
         raise ValueError(f"control file {path} is missing; give JSON lines or a named pipe")
-    return CueList([parse_cue(line) for line in path.read_text().splitlines() if line.strip()])
+    return CueList([read_cue(line.strip()) for line in path.read_bytes().splitlines() if line.strip()])

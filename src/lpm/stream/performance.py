@@ -10,7 +10,7 @@ import numpy as np
 from lpm.codec import to_uint8
 from lpm.stream.chunks import Chunks
 from lpm.stream.clock import SECOND
-from lpm.stream.control import Cue
+from lpm.stream.control import Cue, report
 from lpm.stream.ear import Hearing
 from lpm.stream.events import memory
 from lpm.stream.piece import Piece
@@ -35,7 +35,11 @@ class Sampler(Protocol):
 
 
 def perform(sampler: Sampler, show: Show) -> Iterator[Clip]:
-    """Yield a show clip by clip; each chunk is made when its clip is asked for, none ahead."""
+    """Yield a show clip by clip; each chunk is made when its clip is asked for, none ahead.
+
+    Raises:
+        ValueError: the opening, or a cue that is known beforehand, asks for what the sampler cannot do.
+    """
     performance = Performance(sampler, show)
     while (work := performance.next_work()) is not None:
         yield from performance.finish(performance.make(work))
@@ -57,6 +61,7 @@ class Performance:
         self.fps, self.chunks = show.opening.fps, sampler.chunks(show.opening.fps)
         ears = (self.session.speak, self.session.listen)
         self.voices = [Voice(*parts) for parts in zip(("speak", "listen"), (show.speak, show.listen), ears)]
+        self._rehearse(show.cues.known())
         self.began, self.stopped = show.clock.now(), False
 
     def next_work(self) -> Work | None:
@@ -139,10 +144,27 @@ class Performance:
         yield
         self.busy += self.show.clock.now() - start
 
+    def _rehearse(self, cues: Iterable[Cue]) -> None:
+        """Raise ValueError for a cue that could not be followed at its time; change nothing."""
+        before = self.session.pending
+        for cue in cues:
+            try:
+                self._steer(cue)
+            except ValueError as error:
+                raise ValueError(f"cue at {cue.at:g} s: {error}") from error
+        self.session.pending = before
+
+    def _steer(self, cue: Cue) -> None:
+        self.sampler.steer(self.session, None if cue.text is None else [cue.text], cue.guidance)
+
     def _follow(self, cue: Cue) -> None:
-        """Do what a cue says, from the next chunk on."""
-        with self._computing():
-            self.sampler.steer(self.session, None if cue.text is None else [cue.text], cue.guidance)
+        """Do what a cue says, from the next chunk on; one that came while the show runs may prove impossible."""
+        try:
+            with self._computing():
+                self._steer(cue)
+        except ValueError as error:
+            report(error)
+            return
         if cue.interrupt:
             self.voices[0].interrupt()
         self.stopped = self.stopped or cue.stop
