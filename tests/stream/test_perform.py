@@ -2,6 +2,7 @@ import io
 import json
 import math
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -289,6 +290,54 @@ def test_a_show_that_fails_ends_the_paced_sink(streamer, voices):
     with pytest.raises(ValueError, match="corrupt"):
         send_paced(perform(streamer, show), sink, show.log, Clock(), FPS, 8)
     assert len(sink.pictures) > 8
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("ahead", [8, 25])  # the nine frames of the first clip fill the queue, or not
+def test_an_interruption_does_not_wait_for_a_sink_that_takes_nothing(streamer, voices, ahead):
+    released, began = threading.Event(), threading.Event()
+
+    class Full(List):
+        def write(self, picture, sound):
+            began.set()
+            released.wait(60)
+            super().write(picture, sound)
+
+    def clips(show):
+        for clip in perform(streamer, show):
+            yield clip
+            assert began.wait(30)
+            raise KeyboardInterrupt
+
+    show, sink = Show(opening(), *map(Samples, voices)), Full()
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        send_paced(clips(show), sink, show.log, Clock(), FPS, ahead)
+    assert time.monotonic() - before < 20
+    threads = threading.active_count()
+    released.set()
+    for _ in range(1000):
+        if threading.active_count() < threads:
+            break
+        time.sleep(0.01)
+    assert threading.active_count() < threads, "the thread ends when its sink lets it"
+    assert len(sink.pictures) == 1
+
+
+def test_after_an_interruption_the_frames_that_wait_are_shown(streamer, voices):
+    def clips(show):
+        yield next(perform(streamer, show))
+        raise KeyboardInterrupt
+
+    show, sink = Show(opening(), *map(Samples, voices)), List()
+    with pytest.raises(KeyboardInterrupt):
+        send_paced(clips(show), sink, show.log, Clock(), FPS, 25)
+    assert len(sink.pictures) == 9
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ValueError, match="seed of -1 is negative; choose 0 or more"):
+        Show(opening(seed=-1))
 
 
 def test_the_seed_decides(streamer, voices):

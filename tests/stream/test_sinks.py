@@ -101,6 +101,31 @@ def test_frames_go_into_a_named_pipe_until_its_reader_leaves(tmp_path):
     assert read == [PICTURES[:3].tobytes()]
 
 
+@pytest.mark.timeout(60)
+def test_a_pipe_whose_reader_takes_nothing_is_left_without_waiting(tmp_path):
+    """As at an interruption: the thread that writes still waits."""
+    os.mkfifo(tmp_path / "frames")
+    reader = os.open(tmp_path / "frames", os.O_RDONLY | os.O_NONBLOCK)
+    sink, gone = open_sink(tmp_path / "frames", 25.0), []
+
+    def write_on():
+        try:
+            for _ in range(1000):
+                write(sink, 50)
+        except BrokenPipeError as fault:
+            gone.append(fault)
+
+    thread = threading.Thread(target=write_on)
+    thread.start()
+    while not sink.writing or sink.frames < 10:
+        thread.join(0.01)
+    thread.join(0.2)
+    sink.__exit__(KeyboardInterrupt, None, None)
+    os.close(reader)
+    thread.join()
+    assert gone
+
+
 @pytest.mark.parametrize("name, message", [("out.avi", r"no \.mp4"), ("none/out.mp4", "does not exist")])
 def test_other_outputs_are_refused(tmp_path, name, message):
     with pytest.raises(ValueError, match=message):

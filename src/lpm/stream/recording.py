@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Full, Queue
 from threading import Event, Thread
 
 from lpm.stream.clock import Clock, Playout
 from lpm.stream.events import EventLog, Log
 from lpm.stream.show import Clip, Show
 from lpm.stream.sinks import Sink, open_sink
+
+PATIENCE = 1.0  # seconds that we wait for the reader of a pipe before we do what goes without it
 
 
 def broadcast(clips: Iterable[Clip], show: Show, ahead: int) -> int:
@@ -62,6 +64,9 @@ def send(clips: Iterable[Clip], sink: Sink, log: Log) -> int:
 def send_paced(clips: Iterable[Clip], sink: Sink, log: Log, clock: Clock, fps: float, ahead: int) -> int:
     """Write clips at the pace of the clock, from a thread of its own; return the number of frames.
 
+    Where clips end by an error or an interruption, the frames that wait are still shown, unless the sink takes none for
+    ``PATIENCE``.
+
     Args:
         ahead: frames that may wait to be shown; whoever makes more is held up, so that a stream never runs far ahead.
     """
@@ -90,12 +95,28 @@ def send_paced(clips: Iterable[Clip], sink: Sink, log: Log, clock: Clock, fps: f
                 frames += 1
             if failed.is_set():
                 break
-    finally:
         waiting.put(None)
         thread.join()
+    except BaseException:
+        end_soon(waiting, thread, failed, ahead / fps)
+        raise
     if faults:
         raise faults[0]
     return frames
+
+
+def end_soon(waiting: Queue[Clip | None], thread: Thread, failed: Event, seconds: float) -> None:
+    """End the thread that shows frames: in so many seconds those that wait are shown, else they are given up."""
+    with suppress(Full):
+        waiting.put(None, timeout=PATIENCE)
+        thread.join(seconds + PATIENCE)
+    if thread.is_alive():  # its reader takes nothing; if it ever does, the thread ends
+        failed.set()
+        with suppress(Empty):
+            while True:
+                waiting.get_nowait()
+        waiting.put(None)
+        thread.join(PATIENCE)
 
 
 def write_frame(frame: Clip, sink: Sink, log: Log) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
@@ -112,17 +111,23 @@ class RawSink:
     """RGB frames, 3 bytes a pixel, row by row, without sound: what ``ffplay -f rawvideo -pixel_format rgb24`` reads.
 
     Args:
-        file: buffered and open for writing; each frame is flushed.
+        file: open for writing; a pipe unbuffered, since the end of a buffer waits for a reader who takes nothing.
         part: the file that gets its name in the end, if it is one.
     """
 
     def __init__(self, file: BinaryIO, part: Part | None = None) -> None:
-        self.file, self.part, self.frames = file, part, 0
+        self.file, self.part, self.frames, self.writing = file, part, 0, False
 
     def write(self, picture_HWC: np.ndarray, sound_S: np.ndarray) -> None:
         """Write one frame; BrokenPipeError if the reader has gone."""
-        self.file.write(np.ascontiguousarray(picture_HWC).data)
-        self.file.flush()
+        left = np.ascontiguousarray(picture_HWC).data.cast("B")
+        self.writing = True
+        try:
+            while left:
+                left = left[self.file.write(left) :]
+            self.file.flush()
+        finally:
+            self.writing = False
         self.frames += 1
 
     def __enter__(self) -> Self:
@@ -131,9 +136,8 @@ class RawSink:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: Any) -> None:
         if self.part is not None:
             self.part.close(ends_well(kind) and self.frames > 0)
-        elif self.file is not sys.stdout.buffer:
-            with suppress(BrokenPipeError):  # the reader has gone, and the last frame with it
-                self.file.close()
+        elif not self.writing:  # else a thread still waits for the reader
+            self.file.close()
 
 
 def ends_well(kind: type[BaseException] | None) -> bool:
@@ -151,9 +155,9 @@ def open_sink(path: Path, fps: float) -> Sink:
         ValueError: another kind of file, or no such folder.
     """
     if str(path) == STANDARD_OUTPUT:
-        return RawSink(sys.stdout.buffer)
+        return RawSink(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))
     if is_pipe(path):
-        return RawSink(path.open("wb"))
+        return RawSink(path.open("wb", buffering=0))
     check_output(path)
     if path.suffix == ".mp4":
         return Mp4Sink(path, fps)
