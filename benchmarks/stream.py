@@ -32,13 +32,25 @@ class Noise:
     def __init__(self, seed: int) -> None:
         self.generator = np.random.default_rng(seed)
 
+    def open(self) -> None:
+        pass
+
+    def begin(self) -> None:
+        pass
+
     def take(self, count: int) -> np.ndarray:
         return (0.1 * self.generator.standard_normal(count)).astype(np.float32)
+
+    def waiting(self) -> int:
+        return 0
 
     def ended(self) -> bool:
         return False
 
     def clear(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
 

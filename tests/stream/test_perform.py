@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import os
 import threading
 import time
 
@@ -30,7 +31,19 @@ class Samples:
     """A voice that is known; live ones give nothing before their time."""
 
     def __init__(self, samples, end=True):
-        self.samples, self.end = samples, end
+        self.samples, self.end, self.calls = samples, end, []
+
+    def open(self):
+        self.calls.append("open")
+
+    def begin(self):
+        self.calls.append("begin")
+
+    def waiting(self):
+        return len(self.samples)
+
+    def close(self):
+        self.calls.append("close")
 
     def take(self, count):
         taken, self.samples = self.samples[:count], self.samples[count:]
@@ -112,6 +125,92 @@ def test_a_live_voice_that_says_nothing_does_not_stop_the_show(streamer, voices)
     still = [np.zeros_like(voices[1]), voices[1]]
     np.testing.assert_array_equal(pictures, to_uint8(stream(streamer, streamer.open(opening()), still))[:36])
     np.testing.assert_allclose(sound, voices[1][:24_000], atol=1e-7)
+
+
+class Microphone(Samples):
+    """A partner who speaks from when the clock begins; from second ``gap`` to ``end`` no sample comes."""
+
+    def __init__(self, clock, gap, end):
+        super().__init__(np.full(100_000, 0.1, np.float32))
+        self.clock, self.gap, self.end, self.taken = clock, gap, end, 0
+
+    def begin(self):
+        self.began = self.clock.now()
+
+    def waiting(self):
+        now = (self.clock.now() - self.began) / 1e9
+        return int(16_000 * (self.gap if self.gap <= now < self.end else now)) - self.taken
+
+    def take(self, count):
+        taken = super().take(min(count, self.waiting()))
+        self.taken += len(taken)
+        return taken
+
+    def ended(self):
+        return False
+
+
+@pytest.mark.parametrize("voice", ["speak", "listen"])
+def test_in_real_time_a_partner_whose_samples_came_late_is_heard_in_time_again(streamer, voice):
+    """From 1 s to 2 s nothing comes, and the last chunk that begins meanwhile begins at 1.84 s; then comes all that was
+    said. What an agent says is all spoken."""
+    clock = Clock()
+    microphone = Microphone(clock, 1.0, 2.0)
+    show = Show(opening(), seconds=4.0, realtime=True, clock=clock, **{voice: microphone})
+    events = logged(show)
+    list(perform(streamer, show))
+    late = [e for e in events() if e["event"] == "audio_late"]
+    assert {e["stream"] for e in late} == ({"listen"} if voice == "listen" else set())
+    lag = (clock.now() - microphone.began) / 1e9 - microphone.taken / 16_000
+    assert lag == pytest.approx(0.2 if voice == "listen" else 0.84, abs=0.01)
+    assert sum(e["n"] for e in late) / 16_000 == pytest.approx(0.84 - lag, abs=0.01)
+
+
+def test_voices_begin_last_and_are_closed_at_the_end(streamer, voices, monkeypatch):
+    """What a microphone hears while the picture is encoded would be old when the clock begins."""
+    source, open_session = Samples(voices[0]), streamer.open
+    monkeypatch.setattr(streamer, "open", lambda begin: source.calls.append("encode") or open_session(begin))
+    clips = perform(streamer, Show(opening(), source, seconds=0.2))
+    next(clips)
+    assert source.calls == ["encode", "begin"]
+    list(clips)
+    assert source.calls == ["encode", "begin", "close"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("patience, calls", [(60, ["begin", "close"]), (0.01, ["open", "begin", "close"])])
+def test_voices_are_let_in_before_only_for_a_reader_who_does_not_come(
+    streamer, voices, tmp_path, monkeypatch, patience, calls
+):
+    """It may wait for that: this one does, unless we are patient enough for it to come first."""
+    monkeypatch.setattr("lpm.stream.recording.PATIENCE", patience)
+    os.mkfifo(tmp_path / "frames")
+    let_in = threading.Event()
+
+    class Door(Samples):
+        def open(self):
+            super().open()
+            let_in.set()
+
+    def read():
+        if "open" in calls:
+            let_in.wait(30)
+        (tmp_path / "frames").read_bytes()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    show = Show(opening(), source := Door(voices[0]), seconds=0.2, output=tmp_path / "frames")
+    assert broadcast(perform(streamer, show), show, ahead=8) == 5
+    reader.join()
+    assert list(dict.fromkeys(source.calls)) == calls
+
+
+def test_voices_are_closed_when_nobody_takes_more_clips(streamer, voices):
+    show = Show(opening(), source := Samples(voices[0]))
+    clips = perform(streamer, show)
+    next(clips)
+    clips.close()
+    assert source.calls == ["begin", "close"]
 
 
 def test_chunks_are_made_when_their_clips_are_asked_for(streamer, voices):

@@ -1,6 +1,8 @@
+import fcntl
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +102,7 @@ def test_who_writes_too_far_ahead_is_held_up():
         done.set()
 
     threading.Thread(target=write).start()
+    source.begin()
     assert not done.wait(0.3)
     assert len(source.samples) < 4_000 + 2_049
     taken = 0
@@ -111,6 +114,91 @@ def test_who_writes_too_far_ahead_is_held_up():
 def test_a_named_pipe_is_raw_samples(tmp_path):
     os.mkfifo(tmp_path / "voice.wav")
     source = open_source(tmp_path / "voice.wav", wait=True)
+    source.begin()
     with (tmp_path / "voice.wav").open("wb") as file:
         file.write(raw(SAMPLES[:1_000]))
     np.testing.assert_array_equal(source.take(5_000), SAMPLES[:1_000])
+
+
+def descriptors(name):
+    """How many descriptors of this process lead to a pipe."""
+    return sum(link.resolve().name == name for link in Path("/proc/self/fd").iterdir())
+
+
+def test_nobody_can_write_into_a_named_pipe_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "voice")
+    open_source(tmp_path / "voice", wait=False)
+    time.sleep(0.05)
+    with pytest.raises(OSError, match="No such device"):  # what a writer that may wait waits for
+        os.open(tmp_path / "voice", os.O_WRONLY | os.O_NONBLOCK)
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes keep their size on this system")
+def test_before_the_clock_begins_a_writer_is_held_up_and_then_heard_whole(tmp_path):
+    os.mkfifo(tmp_path / "voice")
+    source, written = open_source(tmp_path / "voice", wait=True), []
+
+    def write():
+        with (tmp_path / "voice").open("wb", buffering=0) as file:
+            assert eventually(lambda: fcntl.fcntl(file, fcntl.F_GETPIPE_SZ) < 65_536)  # our side is open, too
+            for at in range(0, 30_000, 100):
+                file.write(raw(SAMPLES[at : at + 100]))
+                written.append(at + 100)
+
+    thread = threading.Thread(target=write)
+    source.open()
+    thread.start()
+    assert eventually(lambda: written)
+    thread.join(0.2)
+    assert written[-1] < 30_000 and source.waiting() == 0
+    source.begin()
+    np.testing.assert_array_equal(source.take(30_001), SAMPLES)
+    thread.join()
+
+
+def test_at_its_end_a_pipe_is_closed(tmp_path):
+    source, writing = pipe(wait=True)
+    name = f"pipe:[{os.fstat(writing).st_ino}]"
+    assert descriptors(name) == 2
+    os.close(writing)
+    assert len(source.take(10)) == 0 and source.ended()
+    assert eventually(lambda: descriptors(name) == 0)
+
+
+@pytest.mark.parametrize("ahead", [0, 1_000])
+def test_a_source_that_is_closed_lets_go_of_its_pipe_and_its_writer_hears_of_it(ahead):
+    source, writing = pipe(wait=False, limit=1_000)
+    source.begin()
+    os.write(writing, raw(SAMPLES[:ahead]))
+    assert eventually(lambda: source.waiting() == ahead)
+    source.close()
+    assert source.ended() and len(source.take(10)) == 0
+
+    def broken():
+        try:
+            return not os.write(writing, raw(SAMPLES[:100]))
+        except BrokenPipeError:
+            return True
+
+    assert eventually(broken)
+    assert descriptors(f"pipe:[{os.fstat(writing).st_ino}]") == 1
+    os.close(writing)
+
+
+def test_a_writer_who_comes_after_the_end_is_not_swallowed(tmp_path):
+    os.mkfifo(tmp_path / "voice")
+    source = open_source(tmp_path / "voice", wait=False)
+    source.begin()
+    source.close()
+    with pytest.raises(BrokenPipeError):
+        (tmp_path / "voice").write_bytes(raw(np.tile(SAMPLES, 10)))
+
+
+def test_a_file_that_is_closed_has_ended(tmp_path):
+    (tmp_path / "voice.wav").write_bytes(wav_bytes(SAMPLES))
+    source = FileSource(tmp_path / "voice.wav")
+    source.open()
+    source.begin()
+    assert len(source.take(10)) == 10 and source.waiting() > 0
+    source.close()
+    assert source.ended()

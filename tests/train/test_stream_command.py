@@ -87,17 +87,22 @@ def test_a_pipe_that_closes_early_is_silent_from_then_on(folder):
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("order", [("speak", "frames"), ("frames", "speak")])
 @pytest.mark.parametrize("words, early", [([], 25), (["--realtime"], 1)])
-def test_frames_leave_while_the_voice_still_comes_in(folder, words, early):
-    """Whoever speaks waits for the first chunk's frames; in real time for one, since a late voice would be silent."""
+def test_frames_leave_while_the_voice_still_comes_in(folder, words, early, order):
+    """Whoever speaks waits for the first chunk's frames; in real time for one, since a late voice would be silent.
+
+    Which of the pipes is opened first does not matter.
+    """
     voice, came = to_int16(np.tile(VOICE, 2)[:36_000]).tobytes(), []
     for name in ("speak.pipe", "frames.pipe"):
         os.mkfifo(folder / name)
 
     def partner():
-        with (folder / "speak.pipe").open("wb") as speak, (folder / "frames.pipe").open("rb", buffering=0) as frames:
+        modes = {"speak": "wb", "frames": "rb"}
+        pipes = {name: (folder / f"{name}.pipe").open(modes[name], buffering=0) for name in order}
+        with pipes["speak"] as speak, pipes["frames"] as frames:
             speak.write(voice[:48_000])
-            speak.flush()
             came.append(read(frames, early * 32 * 32 * 3))
             speak.write(voice[48_000:])
             speak.close()

@@ -35,6 +35,7 @@ class EventLog:
 
     * ``open`` fps, sample_rate: a stream begins, nothing is encoded yet; ``close``
     * ``audio_in`` stream, seq, pts (its first sample, counted from video frame 0), n (samples)
+    * ``audio_late`` stream, pts (of the next sample), n (samples that came after their time and were dropped before it)
     * ``ctrl`` type, chunk (the first that it steers)
     * ``chunk_start`` k, audio_to (samples that the chunk depends on)
     * ``chunk_done`` k, n_frames, pts0 (its first frame), busy_ns (computing, all told)

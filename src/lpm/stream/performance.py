@@ -40,11 +40,14 @@ def perform(sampler: Sampler, show: Show) -> Iterator[Clip]:
     Raises:
         ValueError: the opening, or a cue that is known beforehand, asks for what the sampler cannot do.
     """
-    performance = Performance(sampler, show)
-    while (work := performance.next_work()) is not None:
-        yield from performance.finish(performance.make(work))
-    yield from performance.finish(sampler.flush(performance.session))
-    show.log.add("close")
+    try:
+        performance = Performance(sampler, show)
+        while (work := performance.next_work()) is not None:
+            yield from performance.finish(performance.make(work))
+        yield from performance.finish(sampler.flush(performance.session))
+        show.log.add("close")
+    finally:
+        show.close()
 
 
 class Performance:
@@ -62,6 +65,7 @@ class Performance:
         ears = (self.session.speak, self.session.listen)
         self.voices = [Voice(*parts) for parts in zip(("speak", "listen"), (show.speak, show.listen), ears)]
         self._rehearse(show.cues.known())
+        show.begin()  # last, so that nothing grows old before the clock begins
         self.began, self.stopped = show.clock.now(), False
 
     def next_work(self) -> Work | None:
@@ -125,12 +129,20 @@ class Performance:
         if self.show.realtime:
             end = max(voice.given + count for voice, count in zip(self.voices, counts))
             self.show.clock.wait_until(self.began + end * SECOND // SAMPLE_RATE)
+            self._drop_late()
         for voice, count in zip(self.voices, counts):
             if count > 0:
                 facts = {"stream": voice.name, "seq": voice.pieces, "pts": voice.given}
                 came = voice.pass_on(count)
                 if came:
                     self.show.log.add("audio_in", facts | {"n": came})
+
+    def _drop_late(self) -> None:
+        """Drop what comes from the partner after its time; what the character says may come in bursts, and never is."""
+        voice = self.voices[1]
+        passed = (self.show.clock.now() - self.began) * SAMPLE_RATE // SECOND
+        if late := voice.drop_late(passed - voice.given):
+            self.show.log.add("audio_late", {"stream": voice.name, "pts": voice.given, "n": late})
 
     def _begin(self) -> Work | None:
         """Hear the voices of the next chunk, and begin it."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Full, Queue
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 
 from lpm.stream.clock import Clock, Playout
 from lpm.stream.events import EventLog, Log
@@ -18,6 +18,9 @@ PATIENCE = 1.0  # seconds that we wait for the reader of a pipe before we do wha
 def broadcast(clips: Iterable[Clip], show: Show, ahead: int) -> int:
     """Write the clips of a show to its output and its log; return the number of frames.
 
+    Where the output waits for its reader longer than ``PATIENCE``, the pipes of the voices are opened meanwhile: the
+    reader may wait for that.
+
     Args:
         clips: of ``perform``, made as they are taken.
         ahead: frames of a show in real time that may wait to be shown.
@@ -27,11 +30,17 @@ def broadcast(clips: Iterable[Clip], show: Show, ahead: int) -> int:
     """
     if show.output is None:
         raise ValueError("the show has no output; give it one, or take its clips by hand")
-    fps = show.opening.fps
-    with logged(show), open_sink(show.output, fps) as sink:
-        if show.realtime:
-            return send_paced(clips, sink, show.log, show.clock, fps, ahead)
-        return send(clips, sink, show.log)
+    fps, meanwhile = show.opening.fps, Timer(PATIENCE, show.open)
+    meanwhile.start()
+    try:
+        with logged(show), open_sink(show.output, fps) as sink:
+            meanwhile.cancel()
+            if show.realtime:
+                return send_paced(clips, sink, show.log, show.clock, fps, ahead)
+            return send(clips, sink, show.log)
+    finally:
+        meanwhile.cancel()
+        show.close()
 
 
 @contextmanager

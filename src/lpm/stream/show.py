@@ -26,7 +26,8 @@ class Show:
         listen: the partner's voice.
         seconds: length; until both voices have ended if None.
         cues: what is said to it.
-        realtime: no chunk begins before the clock has reached the end of what it hears.
+        realtime: no chunk begins before the clock has reached the end of what it hears, and what comes late from the
+            partner is dropped.
         clock: whose time the log and ``realtime`` follow.
         log: of what happens.
         output: where it is written, see ``open_sink``; None where its clips are taken by hand.
@@ -50,6 +51,25 @@ class Show:
         """Raise ValueError for a seed that no noise can be drawn from."""
         if self.opening.seed < 0:
             raise ValueError(f"seed of {self.opening.seed} is negative; choose 0 or more")
+
+    def open(self) -> None:
+        """Let in who writes the voices; nothing is read yet."""
+        for source in self._sources():
+            source.open()
+
+    def begin(self) -> None:
+        """Let the voices come in."""
+        for source in self._sources():
+            source.begin()
+
+    def close(self) -> None:
+        """End voices and cues: nobody hears them any more."""
+        for source in self._sources():
+            source.close()
+        self.cues.close()
+
+    def _sources(self) -> list[Source]:
+        return [source for source in (self.speak, self.listen) if source is not None]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Where a voice comes from: a sound file, or samples that come in through a pipe."""
 
+import fcntl
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Protocol
@@ -21,8 +23,20 @@ READ = 4096  # bytes; an eighth of a second
 class Source(Protocol):
     """A voice, 16 kHz mono in [-1, 1]."""
 
+    def open(self) -> None:
+        """Let in who writes it, if somebody does; nothing is read yet."""
+        ...
+
+    def begin(self) -> None:
+        """Let samples come in: the stream's clock begins."""
+        ...
+
     def take(self, count: int) -> np.ndarray:
         """Return the next samples, at most ``count``; fewer if no more are there."""
+        ...
+
+    def waiting(self) -> int:
+        """Return how many samples have come in and were not taken."""
         ...
 
     def ended(self) -> bool:
@@ -31,6 +45,10 @@ class Source(Protocol):
 
     def clear(self) -> None:
         """Forget what has come in and was not taken."""
+        ...
+
+    def close(self) -> None:
+        """End it: nobody takes another sample."""
         ...
 
 
@@ -49,12 +67,22 @@ class FileSource:
         if not len(self.left):
             raise ValueError(f"{path} is empty: it holds no audio sample; record or export it again")
 
+    def open(self) -> None:
+        """Do nothing: the file is there."""
+
+    def begin(self) -> None:
+        """Do nothing: it is decoded as it is taken."""
+
     def take(self, count: int) -> np.ndarray:
         """Return the next ``count`` samples; fewer at the end of the file."""
         while len(self.left) < count and self._more():
             pass
         taken, self.left = self.left[:count], self.left[count:]
         return taken
+
+    def waiting(self) -> int:
+        """Return how many samples are decoded and were not taken."""
+        return len(self.left)
 
     def ended(self) -> bool:
         """Tell whether the file is at its end."""
@@ -63,6 +91,10 @@ class FileSource:
     def clear(self) -> None:
         """Forget the rest of the file."""
         self.pieces, self.left = iter(()), self.left[:0]
+
+    def close(self) -> None:
+        """Close the file."""
+        self.clear()
 
     def _more(self) -> bool:
         piece = next(self.pieces, None)
@@ -74,22 +106,38 @@ class FileSource:
 class PipeSource:
     """Raw samples, 16-bit little-endian 16 kHz mono, from a pipe that somebody writes; its end is the voice's end.
 
-    A thread reads what comes; whoever writes more than ``limit`` samples ahead is held up.
+    A thread reads what comes, from ``begin`` or the first ``take`` on. Until then whoever writes is held up after an
+    eighth of a second, where the system can (Linux), and later while ``limit`` samples wait.
 
     Args:
-        open_pipe: returns a file descriptor to read from; called in the thread, because opening a named pipe waits for
-            the writer.
+        open_pipe: returns a file descriptor to read from, which is closed at the end; called in the thread, because
+            opening a named pipe waits for the writer.
         wait: ``take`` waits for all samples it is asked for, or the end; else it returns what is there.
         limit: samples that may wait.
     """
 
     def __init__(self, open_pipe: Callable[[], int], wait: bool, limit: int = LIMIT) -> None:
         self.open_pipe, self.wait, self.limit = open_pipe, wait, limit
-        self.samples, self.closed, self.changed = np.zeros(0, np.float32), False, Condition()
-        Thread(target=self._read, daemon=True).start()
+        self.samples, self.opened, self.begun, self.closed = np.zeros(0, np.float32), False, False, False
+        self.changed = Condition()
+
+    def open(self) -> None:
+        """Open the pipe, in a thread; its writer goes on when it has opened it, too."""
+        with self.changed:
+            if not self.opened:
+                self.opened = True
+                Thread(target=self._read, daemon=True).start()
+
+    def begin(self) -> None:
+        """Read what comes, from now on."""
+        self.open()
+        with self.changed:
+            self.begun = True
+            self.changed.notify_all()
 
     def take(self, count: int) -> np.ndarray:
         """Return the next samples, see ``wait``."""
+        self.begin()
         with self.changed:
             if self.wait:
                 self.limit = max(self.limit, count)
@@ -97,6 +145,10 @@ class PipeSource:
             taken, self.samples = self.samples[:count], self.samples[count:]
             self.changed.notify_all()
         return taken
+
+    def waiting(self) -> int:
+        """Return how many samples have been read and were not taken."""
+        return len(self.samples)
 
     def ended(self) -> bool:
         """Tell whether the pipe is closed and empty."""
@@ -109,10 +161,19 @@ class PipeSource:
             self.samples = self.samples[:0]
             self.changed.notify_all()
 
+    def close(self) -> None:
+        """Let nothing more come in: the pipe is closed, and whoever still writes finds it broken."""
+        with self.changed:
+            self.opened = self.closed = True
+            self.changed.notify_all()
+        self.clear()
+
     def _read(self) -> None:
+        pipe = None
         try:
             pipe, odd = self.open_pipe(), b""
-            while data := os.read(pipe, READ):
+            hold_little(pipe)
+            while self._wanted() and (data := os.read(pipe, READ)):
                 data = odd + data
                 whole = len(data) // 2 * 2
                 odd = data[whole:]
@@ -121,22 +182,39 @@ class PipeSource:
             with self.changed:
                 self.closed = True
                 self.changed.notify_all()
+            if pipe is not None:
+                os.close(pipe)
+
+    def _wanted(self) -> bool:
+        """Wait until samples may come in; False if nobody will take them."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.closed or (self.begun and len(self.samples) < self.limit))
+            return not self.closed
 
     def _append(self, samples: np.ndarray) -> None:
         with self.changed:
-            self.changed.wait_for(lambda: len(self.samples) < self.limit)
-            self.samples = np.concatenate([self.samples, samples])
+            if not self.closed:
+                self.samples = np.concatenate([self.samples, samples])
             self.changed.notify_all()
+
+
+def hold_little(pipe: int) -> None:
+    """Let a pipe hold no more than we read at once, where the system can; what waits in it is old when we begin."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # no pipe, or it holds more already
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, READ)
 
 
 def open_source(path: Path, wait: bool) -> Source:
     """Return the voice at a path: ``-`` is raw samples on standard input, a named pipe raw samples, else a sound file.
 
+    Pipes are opened by ``Source.open``, or ``begin``.
+
     Raises:
         ValueError: there is no such file, or no sound in it.
     """
     if str(path) == STANDARD_INPUT:
-        return PipeSource(sys.stdin.fileno, wait)
+        return PipeSource(lambda: os.dup(sys.stdin.fileno()), wait)
     if is_pipe(path):
         return PipeSource(lambda: os.open(path, os.O_RDONLY), wait)
     return FileSource(path)

@@ -7,6 +7,9 @@ import torch
 
 from lpm.stream.ear import Ear
 from lpm.stream.sources import Source
+from lpm.types import SAMPLE_RATE
+
+SPARE = SAMPLE_RATE // 5  # samples of a live voice that may wait: they come in pieces, not evenly
 
 
 @dataclass
@@ -20,6 +23,7 @@ class Voice:
         given: samples passed on so far, silence between and after the source's included.
         real: samples up to the last one of the source's.
         pieces: pieces passed on so far.
+        owed: samples of silence in the place of samples that may still come.
         sound_S: samples that were passed on and have not sounded.
     """
 
@@ -29,11 +33,27 @@ class Voice:
     given: int = 0
     real: int = 0
     pieces: int = 0
+    owed: int = 0
     sound_S: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def drop_late(self, due: int) -> int:
+        """Drop what came too late, where ``due`` samples' time has passed since the last one given; return how many.
+
+        Silence between the samples took the place of some that may be late. When more wait than are due and ``SPARE``,
+        they were, and every later one would be heard late, too. Silence before the first sample took nobody's place:
+        what is sent all at once is heard whole.
+        """
+        if self.source is None:
+            return 0
+        late = max(0, min(self.owed, self.source.waiting() - due - SPARE))
+        self.owed -= len(self.source.take(late))
+        return late
 
     def pass_on(self, count: int) -> int:
         """Pass on ``count`` samples, silence where the source has none; return how many came from the source."""
         taken = np.zeros(0, np.float32) if self.source is None else self.source.take(count)
+        if self.real:
+            self.owed += count - len(taken)
         if len(taken):
             self.real = self.given + len(taken)
         samples = np.pad(taken, (0, count - len(taken)))

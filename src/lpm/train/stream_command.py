@@ -51,7 +51,8 @@ def stream(
         text: prompt, at most 512 bytes.
         references: pictures of the character as `global=FILE`, `body.left=FILE` or `expression.happy=FILE`.
         seconds: length; until both voices have ended if not given.
-        realtime: hear and show at the pace of the clock; a pipe that has nothing to give is silent.
+        realtime: hear and show at the pace of the clock; a pipe that has nothing to give is silent, and what comes late
+            from the partner is dropped.
         log: event log to write, JSON lines.
         control: JSON lines in a file or a named pipe, such as {"at": 2, "text": "she smiles"} or {"interrupt": true}.
         size: height and width of the video, divisible by 16.
