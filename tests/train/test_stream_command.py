@@ -123,6 +123,20 @@ def read(pipe, count):
     return data
 
 
+def test_without_a_sample_nothing_is_written(folder, capsys):
+    """Nor does the video of before look new."""
+    (folder / "out.mp4").write_text("old")
+    feed(folder / "speak.pipe", VOICE[:0])
+    assert run("out.mp4", "--speak=speak.pipe") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: 0 frames, nothing was written to out.mp4")
+    assert (folder / "out.mp4").read_text() == "old"
+    (folder / "cues.jsonl").write_text('{"stop": true}')
+    assert run("new.mp4", "--speak=voice.wav", "--control=cues.jsonl") == 2
+    assert "nothing was written to new.mp4" in capsys.readouterr().err
+    assert made(folder) == ["cues.jsonl", "out.mp4", "speak.pipe"]
+
+
 def test_a_prompt_that_is_too_long_is_refused_before_the_stream(folder, capsys):
     (folder / "cues.jsonl").write_text('{"at": 0.9, "text": "%s"}' % ("x" * 600))
     assert run("out.mp4", "--speak=voice.wav", "--control=cues.jsonl") == 2

@@ -77,6 +77,11 @@ def stream(
     sampler = StreamSampler(performer, second, pick_steps(performer, steps, history), chunk=chunk)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends a live stream wants what was written
     frames = broadcast(sampler.predict_step(show, 0), show, ahead=sampler.chunks(fps).frames)
+    if not frames:
+        raise ValueError(
+            f"0 frames, nothing was written to {output}: no voice gave a sample, or a cue stopped the stream; "
+            "give a voice that speaks, or --seconds"
+        )
     real, predicted = (size / 1e6 for size in (show.cache_bytes, sampler.cache_bytes(show.opening)))
     remembered = f"caches of {real:.3g} MB, {predicted:.3g} MB predicted"
     print(f"wrote {output}: {frames} frames, {frames / fps:.2f} s; {remembered}", file=sys.stderr)
