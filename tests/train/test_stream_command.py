@@ -4,7 +4,11 @@ import json
 import os
 import re
 import select
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import av
@@ -250,6 +254,27 @@ def test_interrupting_keeps_what_was_made(folder, monkeypatch, realtime):
     assert run("out.mp4", "--seconds=30", *realtime) == 130
     assert len(read_video(folder / "out.mp4")[0]) >= 8
     assert made(folder) == ["out.mp4"]
+
+
+COMMAND = "import sys; from lpm.cli import main; sys.exit(main())"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_real_command_and_keeps_the_video(tmp_path, number):
+    Image.new("RGB", (40, 30), (200, 150, 120)).save(tmp_path / "face.png")
+    words = ["stream", "face.png", "out.mp4", "--size=32", "--steps=1", "--seconds=3600"]
+    with (tmp_path / "told").open("w") as told:
+        command = subprocess.Popen([sys.executable, "-c", COMMAND, *words], cwd=tmp_path, stderr=told)
+    try:
+        while command.poll() is None and not any(path.stat().st_size for path in tmp_path.glob(".out.mp4.*.part")):
+            time.sleep(0.05)
+        command.send_signal(number)
+        assert command.wait(60) == 130, (tmp_path / "told").read_text()
+    finally:
+        command.kill()
+    assert len(read_video(tmp_path / "out.mp4")[0]) >= 25
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["face.png", "out.mp4", "told"]
 
 
 def interrupt_after(chunks):
