@@ -87,3 +87,19 @@ def test_samples_that_wait_are_forgotten_when_told():
     ears.hear(ear, 0)
     ear.clear()
     assert ears.missing(ear, 1) > 0
+
+
+@pytest.mark.parametrize("encoder", [Windowed(), LogMelEncoder(4, 50.0, mels=8).double()])
+@torch.no_grad()
+def test_forgetting_before_the_first_chunk_does_not_shift_what_follows(encoder):
+    ears, samples = hearing(encoder), torch.randn(1, 60_000, dtype=torch.float64)
+    plain, cleared = (ears.init_ear(1, samples) for _ in range(2))
+    cleared.push(torch.ones(1, 5_000))
+    cleared.clear()
+    assert ears.missing(cleared, 0) == ears.missing(plain, 0)
+    for ear in (plain, cleared):
+        ear.push(samples)
+    heard, again = (ears.hear(ear, 0) for ear in (plain, cleared))
+    assert torch.equal(again.tokens_BAD, heard.tokens_BAD)
+    cleared.clear()
+    assert cleared.waiting_BS.shape[1] == 0, "the history has been heard by now"

@@ -23,6 +23,7 @@ class Ear:
         tokens_BAD: tokens that chunks still need.
         first: place of ``tokens_BAD[:, 0]`` among all tokens of the stream.
         heard: samples encoded so far.
+        history: samples of silence that the stream begins with, before video frame 0.
     """
 
     waiting_BS: Tensor
@@ -30,14 +31,18 @@ class Ear:
     tokens_BAD: Tensor
     first: int = 0
     heard: int = 0
+    history: int = 0
 
     def push(self, samples_BS: Tensor) -> None:
         """Append samples (B, S), 16 kHz in [-1, 1]."""
         self.waiting_BS = torch.cat([self.waiting_BS, samples_BS.to(self.waiting_BS)], dim=1)
 
     def clear(self) -> None:
-        """Forget the samples that no chunk has heard yet, as after an interruption."""
-        self.waiting_BS = self.waiting_BS[:, :0]
+        """Forget the samples that no chunk has heard yet, as after an interruption; what follows comes in their place.
+
+        The silence of the history stays: without it, all that follows would be heard too early.
+        """
+        self.waiting_BS = self.waiting_BS[:, : max(0, self.history - self.heard)]
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ class Hearing:
     def init_ear(self, batch: int, like: Tensor) -> Ear:
         """Return the state of a voice before its first sample, on the device of ``like``."""
         silence_BS = like.new_zeros(batch, round(self.history * SAMPLE_RATE))
-        return Ear(silence_BS, self.encoder.init_state(batch), like.new_zeros(batch, 0, self.encoder.width))
+        no_tokens = like.new_zeros(batch, 0, self.encoder.width)
+        return Ear(silence_BS, self.encoder.init_state(batch), no_tokens, history=silence_BS.shape[1])
 
     def missing(self, ear: Ear, chunk: int) -> int:
         """Return how many samples must still come before the chunk can begin, at least."""
