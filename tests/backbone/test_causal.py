@@ -1,4 +1,5 @@
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -284,6 +285,19 @@ def test_a_saved_stream_goes_on_as_if_nothing_had_happened(stored, tmp_path):
         restored = KVCache.restore(state)
         assert torch.equal(stream(model, latents, t, conditions, restored), expected)
         assert restored.bytes == cache.bytes
+
+
+@torch.no_grad()
+def test_a_restored_cache_shares_no_memory_with_the_state():
+    model = causal()
+    latents, t, conditions = clip(13)
+    cache = begin(model, latents, conditions)
+    stream(model, latents, t, conditions, cache)
+    state = cache.state_dict()
+    before, restored = deepcopy(state), KVCache.restore(state)
+    restored.put(torch.tensor([0]), cache.take(torch.tensor([1])))
+    assert not torch.equal(restored.still[0].key[0], before["still"][0][0][0]), "the row is another one's now"
+    torch.testing.assert_close(state, before, rtol=0, atol=0)
 
 
 @torch.no_grad()

@@ -169,14 +169,16 @@ class KVCache:
 
     @staticmethod
     def restore(state: dict[str, Any]) -> "KVCache":
-        """Return the cache of a ``state_dict``, written in place unless gradients are on."""
-        layers = [copies(tensors) for tensors in state["layers"]]
+        """Return the cache of a ``state_dict``, a copy, written in place unless gradients are on."""
+        layers, mask = [copies(tensors) for tensors in state["layers"]], state["still_mask_BL"]
         return KVCache(
-            **{name: state[name] for name in ("sink", "window", "fps", "turn_once", "least", "rows", "count_B")},
-            turns=Rotary(*state["turns"]),
-            still=[KeyValue(*pair) for pair in state["still"]],
-            still_mask_BL=state["still_mask_BL"],
+            **{name: state[name] for name in ("sink", "window", "fps", "turn_once", "least")},
+            turns=Rotary(*copies(state["turns"])),
+            still=[KeyValue(*copies(pair)) for pair in state["still"]],
+            still_mask_BL=None if mask is None else mask.clone(),
             layers=[Exact(*tensors) if len(tensors) == 2 else EightBit(*tensors) for tensors in layers],
+            count_B=state["count_B"].clone(),
+            rows={name: row.detach().clone() for name, row in state["rows"].items()},
             in_place=not torch.is_grad_enabled(),
         )
 
