@@ -1,7 +1,7 @@
 """A stream equals one offline roll-out, however its voices come in and whatever else runs beside it."""
 
 import gc
-from dataclasses import asdict, replace
+from dataclasses import asdict, is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -90,6 +90,66 @@ def test_a_saved_stream_goes_on_as_if_nothing_had_happened(model, voices, tmp_pa
     rest = stream(streamer, restored, [samples[half:] for samples in voices])
     assert torch.equal(torch.cat([first, rest]), expected)
     torch.testing.assert_close(restored.visual.references.latents_BRCYX, session.visual.references.latents_BRCYX)
+
+
+def saved_by(streamer, voices):
+    session = streamer.open(opening())
+    stream(streamer, session, [samples[:20_000] for samples in voices])
+    return save_session(session)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (
+            lambda: {"refiner": refiner(), "refine": REFINE},
+            "with refiner none; this sampler has refiner chunk 2, sink 1, window 2, 2 layers of width 12",
+        ),
+        (lambda: {"chunk": 3}, "with generator chunk 2, sink 1, window 2, .* has generator chunk 3, sink 1, window 2"),
+        (lambda: {"sink": 2}, "has generator chunk 2, sink 2"),
+        (lambda: {"window": 3}, "has generator chunk 2, sink 1, window 3"),
+        (lambda: {"history": 2.81}, "with history 2.6 s; this sampler has history 2.81 s"),
+    ],
+)
+def test_a_stream_does_not_go_on_in_a_sampler_of_another_kind(model, streamer, voices, settings, message):
+    other = sampler(model, **settings())
+    with pytest.raises(ValueError, match=message):
+        other.restore(saved_by(streamer, voices))
+    with pytest.raises(ValueError, match="make it as it was then"):
+        streamer.restore(saved_by(other, voices))
+
+
+def test_a_stream_does_not_go_on_in_fewer_layers_nor_in_another_dtype(streamer, voices):
+    state, other = saved_by(streamer, voices), performer()
+    del other.backbone.blocks[1]
+    with pytest.raises(ValueError, match=r"2 layers of width 12; this sampler has generator .*, 1 layers"):
+        sampler(other).restore(state)
+    with pytest.raises(ValueError, match="with dtype float64; this sampler has dtype float32"):
+        sampler(performer().float()).restore(state)
+
+
+def test_a_state_that_does_not_tell_what_saved_it_is_refused(streamer, voices):
+    state = saved_by(streamer, voices)
+    del state["made_by"]
+    with pytest.raises(ValueError, match="does not tell what saved it, so an older lpm did; open the stream anew"):
+        streamer.restore(state)
+
+
+def tensors_of(state):
+    if isinstance(state, torch.Tensor):
+        return [state]
+    if is_dataclass(state):
+        state = vars(state)
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else []
+    return [tensor for part in parts for tensor in tensors_of(part)]
+
+
+def test_a_restored_stream_lies_on_the_device_of_its_sampler(model, voices):
+    state = saved_by(sampler(model, refiner=refiner(), refine=REFINE), voices)
+    elsewhere = sampler(performer(), refiner=refiner(), refine=REFINE).to("meta")
+    found = tensors_of(elsewhere.restore(state))
+    assert len(found) > 50 and all(tensor.is_meta for tensor in found)
+    assert not any(tensor.is_meta for tensor in tensors_of(state))
 
 
 class Windowed(nn.Module):
@@ -200,13 +260,32 @@ def test_steering_leaves_what_persists_and_changes_prompt_and_guidance_alone(str
     before = save_session(steered)
     streamer.steer(steered, text=["merry and loud"], scales={"speak": 2.0})
     after = save_session(steered)
-    torch.testing.assert_close(after | {"pending": None}, before | {"pending": None}, **SAME)
+    changed = {"pending": None, "made_by": None}  # words are compared by themselves
+    torch.testing.assert_close(after | changed, before | changed, **SAME)
+    assert after["made_by"] == before["made_by"]
     work, same = (streamer.begin(session) for session in (steered, other))
     torch.testing.assert_close(save_session(steered)["visual"], before["visual"], **SAME)
     text = asdict(streamer.model.text(["merry and loud"]))
     torch.testing.assert_close(asdict(work.conditions), asdict(same.conditions) | {"text": text}, **SAME)
     assert work.scales == {"speak": 2.0} and same.scales == {}
     assert text["tokens_BLD"].shape != same.conditions.text.tokens_BLD.shape
+
+
+def test_every_stream_of_a_session_has_its_prompt(streamer):
+    alone = opening()
+    pair = replace(alone, picture_B3HW=alone.picture_B3HW.repeat(2, 1, 1, 1), references=None, text=["calm", "merry"])
+    session = streamer.open(pair)
+    with pytest.raises(ValueError, match="1 prompts for a session of 2 streams in step; give one for each"):
+        streamer.steer(session, text=["loud"])
+    assert session.chunk == 0 and session.pending is session.steering
+    with pytest.raises(ValueError, match="1 prompts for a session of 2"):
+        streamer.open(replace(pair, text=["calm"]))
+    with pytest.raises(ValueError, match="1 rows of references for a session of 2"):
+        streamer.open(replace(pair, references=alone.references))
+    for ear in (session.speak, session.listen):
+        ear.push(torch.zeros(2, 50_000))
+    streamer.steer(session, text=["loud", "low"])
+    assert next(streamer.advance(session)).video_BTCHW.shape[0] == 2
 
 
 @torch.no_grad()

@@ -17,9 +17,9 @@ from lpm.stream.ear import Ear, Hearing, window_of
 from lpm.stream.performance import perform
 from lpm.stream.piece import Piece
 from lpm.stream.pipeline import Pipeline
-from lpm.stream.session import Opening, Session, Steering, Visual, with_latents
+from lpm.stream.session import Opening, Session, Steering, Visual, check_rows, with_latents
 from lpm.stream.show import Clip, Show
-from lpm.stream.snapshot import restore_session
+from lpm.stream.snapshot import check_description, describe, restore_session
 from lpm.stream.stages import Decoder, Generator, Refiner, Stage, check_scales
 from lpm.stream.work import Work
 from lpm.types import AudioEncoder, Conditions, TextFeatures
@@ -93,21 +93,39 @@ class StreamSampler(LightningModule):
 
     @torch.no_grad()
     def open(self, opening: Opening) -> Session:
-        """Return a new stream: nothing has been heard, nothing been made."""
+        """Return a new stream: nothing has been heard, nothing been made.
+
+        Raises:
+            ValueError: not one prompt and one row of references a picture, or guidance that a stream cannot follow.
+        """
         opening = move_data_to_device(opening, self.device)
         batch, references = len(opening.picture_B3HW), opening.references
+        check_rows("prompts", len(opening.text), batch)
         if references is not None:
+            check_rows("rows of references", len(references.kind_BR), batch)
             references = encode_references(self.model.codec.encode, references)
             references = with_latents(references, references.latents_BRCYX)
         picture = self.model.codec.encode_frames(opening.picture_B3HW)
         visual = Visual(picture, references, self.model.codec.init_decode_state(batch))
         steering = Steering(self.model.text.forward(opening.text), check_scales(opening.scales))
         speak, listen = (open_ear(hearing, batch, picture) for hearing in self.hearings(opening.fps))
-        return Session(visual, steering, steering, speak, listen, opening.fps, opening.seed)
+        made_by = self._described()
+        return Session(visual, steering, steering, speak, listen, opening.fps, opening.seed, made_by=made_by)
 
     @torch.no_grad()
     def steer(self, session: Session, text: list[str] | None = None, scales: dict[str, float] | None = None) -> None:
-        """Change prompts or guidance from the next chunk on."""
+        """Change prompts or guidance from the next chunk on.
+
+        Args:
+            session: the stream.
+            text: one prompt a row; as they are if None.
+            scales: in place of all that were named before, see ``Opening``; as they are if None.
+
+        Raises:
+            ValueError: not one prompt a row, or guidance that a stream cannot follow; nothing has changed.
+        """
+        if text is not None:
+            check_rows("prompts", len(text), session.batch)
         features: TextFeatures | None = None if text is None else self.model.text.forward(text)
         session.steer(features, None if scales is None else check_scales(scales))
 
@@ -157,10 +175,16 @@ class StreamSampler(LightningModule):
 
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> Session:
-        """Return the stream of a ``save_session``; it goes on as if nothing had happened."""
-        batch, fps = len(state["visual"]["picture_BCYX"]), state["fps"]
+        """Return the stream of a ``save_session``, on the sampler's device; it goes on as if nothing had happened.
+
+        Raises:
+            ValueError: what saved it had another dtype, history, refiner, or size of a network, or does not tell.
+        """
+        check_description(state, self._described())
+        state = move_data_to_device(state, self.device)
         like = state["visual"]["picture_BCYX"]
-        speak, listen = (open_ear(hearing, batch, like) for hearing in self.hearings(fps))
+        batch = len(like)
+        speak, listen = (open_ear(hearing, batch, like) for hearing in self.hearings(state["fps"]))
         return restore_session(state, self.model.codec.init_decode_state(batch), speak, listen)
 
     def predict_step(self, show: Show, batch_idx: int) -> Iterator[Clip]:
@@ -195,6 +219,10 @@ class StreamSampler(LightningModule):
 
         speak, listen = self.backbone.speak, self.backbone.listen
         return hearing(self.model.speak, speak), hearing(self.model.listen, listen)
+
+    def _described(self) -> dict[str, str]:
+        """Return what a saved stream must find again here."""
+        return describe(next(self.backbone.parameters()).dtype, self.history, self.backbone, self.refiner)
 
     def _piece(self, work: Work, session: Session) -> Piece:
         """Return what a finished chunk shows."""

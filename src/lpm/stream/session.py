@@ -77,6 +77,7 @@ class Session:
         seed: of all noise.
         chunk: the next chunk to begin.
         between: chunks that wait between the stages; empty unless the stages are staggered.
+        made_by: the sampler that opened it, in words; only one of the same words goes on.
     """
 
     visual: Visual
@@ -88,6 +89,7 @@ class Session:
     seed: int
     chunk: int = 0
     between: list[Work | None] = field(default_factory=list)
+    made_by: dict[str, str] = field(default_factory=dict)
 
     def steer(self, text: TextFeatures | None = None, scales: dict[str, float] | None = None) -> None:
         """Change prompt or guidance from the next chunk on; None leaves it as it is."""
@@ -97,6 +99,11 @@ class Session:
         """Let the character fall silent from the next chunk on: what it was still to say is forgotten."""
         if self.speak is not None:
             self.speak.clear()
+
+    @property
+    def batch(self) -> int:
+        """Number of streams in step."""
+        return len(self.visual.picture_BCYX)
 
     @property
     def in_flight(self) -> int:
@@ -112,6 +119,12 @@ class Session:
         """Begin the next chunk: changes come into force. Return its number."""
         self.steering, self.chunk = self.pending, self.chunk + 1
         return self.chunk - 1
+
+
+def check_rows(name: str, count: int, batch: int) -> None:
+    """Raise ValueError unless there is one of something for each row of a session."""
+    if count != batch:
+        raise ValueError(f"{count} {name} for a session of {batch} streams in step; give one for each")
 
 
 def with_latents(references: References | None, latents_BRCYX: Tensor | None) -> References | None:

@@ -1,18 +1,59 @@
-"""A stream as plain tensors, numbers and lists: what ``torch.save`` writes and reads with ``weights_only``."""
+"""A stream as plain tensors, numbers, words and lists: what ``torch.save`` writes and reads with ``weights_only``."""
 
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from lpm.backbone import CausalDiT
 from lpm.nn import KVCache
 from lpm.stream.ear import Ear
 from lpm.stream.session import Session, Steering, Visual
 from lpm.types import References, TextFeatures
 
+FORMAT = 1
+"""Changes when states of before cannot go on any more."""
+
+
+def describe(dtype: torch.dtype, history: float, generator: CausalDiT, refiner: CausalDiT | None) -> dict[str, str]:
+    """Return what a saved stream must find again where it goes on, in words.
+
+    >>> from lpm.backbone import puppet
+    >>> describe(torch.float32, 2.6, CausalDiT(puppet(8, 12, 2, 2, 8, 8)), None)["generator"]
+    'chunk 6, sink 3, window 2, 2 layers of width 12'
+    """
+
+    def sizes(network: CausalDiT | None) -> str:
+        if network is None:
+            return "none"
+        layers = f"{len(network.blocks)} layers of width {network.embed.width}"
+        return f"chunk {network.chunk}, sink {network.sink}, window {network.window}, {layers}"
+
+    return {
+        "format": str(FORMAT),
+        "dtype": str(dtype).removeprefix("torch."),
+        "history": f"{history:g} s",
+        "generator": sizes(generator),
+        "refiner": sizes(refiner),
+    }
+
+
+def check_description(state: dict[str, Any], here: dict[str, str]) -> None:
+    """Raise ValueError unless a saved stream can go on in a sampler that is described so."""
+    saved = state.get("made_by")
+    if not saved:
+        raise ValueError("the state does not tell what saved it, so an older lpm did; open the stream anew")
+    differ = sorted(name for name in saved | here if saved.get(name) != here.get(name))
+    if differ:
+        its, ours = (", ".join(f"{name} {each.get(name)}" for name in differ) for each in (saved, here))
+        raise ValueError(f"the stream was saved with {its}; this sampler has {ours}; make it as it was then")
+
 
 def save_session(session: Session) -> dict[str, Any]:
-    """Return a copy of a stream as tensors, numbers and lists, for ``torch.save``; ``StreamSampler.restore`` undoes it.
+    """Return a copy of a stream as tensors, numbers, words and lists, for ``torch.save``.
+
+    ``StreamSampler.restore`` undoes it, in a sampler of the same kind: ``made_by`` tells which.
 
     Raises:
         ValueError: chunks are on their way through staggered stages.
@@ -21,7 +62,7 @@ def save_session(session: Session) -> dict[str, Any]:
         raise ValueError(f"{session.in_flight} chunks are between the stages; take them out with flush, then save")
     visual = session.visual
     caches = {name: None if cache is None else cache.state_dict() for name, cache in caches_of(visual).items()}
-    others = ("steering", "pending", "speak", "listen", "fps", "seed", "chunk")
+    others = ("steering", "pending", "speak", "listen", "fps", "seed", "chunk", "made_by")
     return {name: pack(getattr(session, name)) for name in others} | {"visual": pack_fields(visual, caches) | caches}
 
 
@@ -42,7 +83,7 @@ def restore_session(state: dict[str, Any], decoding: Any, speak: Ear | None, lis
         pending=restore_steering(state["pending"]),
         speak=unpack(state["speak"], speak),
         listen=unpack(state["listen"], listen),
-        **{name: state[name] for name in ("fps", "seed", "chunk")},
+        **{name: state[name] for name in ("fps", "seed", "chunk", "made_by")},
     )
 
 
