@@ -21,6 +21,7 @@ from performance import machine
 from lpm.metric import summarise
 from lpm.sample import stream_puppet
 from lpm.stream import EventLog, Opening, Show, StreamSampler, WallClock, perform, send
+from lpm.stream.stages import GUIDED
 from lpm.train.checkpoint import load_model
 from lpm.train.stream_command import load_refiner, pick_steps
 from lpm.types import References
@@ -100,6 +101,7 @@ def main() -> None:
     if args.refined:
         sampler = StreamSampler(model, sampler.backbone, steps, chunk=args.chunk)
     sampler.to(args.device)
+    guided = sum(model.guidance.get(stream, 1.0) != 1 for stream in GUIDED)
     cold = measured(sampler, 2.0, args.size)
     begin = time.process_time()
     warm = measured(sampler, args.seconds, args.size)
@@ -108,7 +110,7 @@ def main() -> None:
         "command": {name: str(value) for name, value in vars(args).items()},
         "machine": machine(),
         "parameters": sum(p.numel() for p in sampler.backbone.parameters()),
-        "evaluations_per_chunk": len(steps.levels) + 1 + 2 * (sampler.refiner is not None),
+        "evaluations_per_chunk": len(steps.levels) * (1 + guided) + 1 + 2 * (sampler.refiner is not None),
         "processor_seconds_per_second": busy / args.seconds,
         "cold_first_frame": cold["first_frame"],
         "cold_start_to_first_frame": cold["start_to_first_frame"],

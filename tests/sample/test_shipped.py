@@ -89,6 +89,7 @@ def test_the_pair_that_streams_is_in_the_package():
     assert isinstance(model.backbone, CausalDiT) and isinstance(refiner, CausalDiT)
     assert not equal(model.backbone, refiner)
     assert (refiner.chunk, refiner.sink, refiner.window) == (6, 3, 2)
+    assert model.guidance == {}, "a stream follows its model's own guidance, which would cost evaluations"
 
 
 @pytest.mark.parametrize("name", ["online", "refiner"])

@@ -305,6 +305,20 @@ def test_guidance_is_full_plus_scaled_differences(streamer, voices):
     torch.testing.assert_close(made, full + 2 * (full - deaf) - 0.5 * (full - mute), **EXACT)
 
 
+def test_a_stream_performs_with_the_model_s_own_guidance_unless_told_else(voices):
+    model, own = performer(), {"speak": 3.0, "listen": 2.0}
+    plain = stream(streamer := sampler(model), streamer.open(opening()), voices)
+    asked = stream(streamer, streamer.open(opening(scales=own)), voices)
+    model.guidance = own | {"references": 2.0}
+    assert torch.equal(stream(streamer, streamer.open(opening()), voices), asked)
+    assert torch.equal(stream(streamer, streamer.open(opening(scales=dict.fromkeys(own, 1.0))), voices), plain)
+    session = streamer.open(opening())
+    for scales in ({"speak": 1.0, "listen": 1.0}, {"text": 2.0, "listen": 1.0}, {}):
+        streamer.steer(session, scales=scales)
+        assert session.pending.scales == own | scales
+    assert (asked - plain).abs().max() > 1e-3
+
+
 def test_pictures_cannot_be_guided(streamer):
     with pytest.raises(ValueError, match="guidance of references; a stream guides text, speak, listen"):
         streamer.open(opening(scales={"references": 2.0}))

@@ -20,7 +20,7 @@ from lpm.stream.pipeline import Pipeline
 from lpm.stream.session import Opening, Session, Steering, Visual, check_rows, with_latents
 from lpm.stream.show import Clip, Show
 from lpm.stream.snapshot import check_description, describe, restore_session
-from lpm.stream.stages import Decoder, Generator, Refiner, Stage, check_scales
+from lpm.stream.stages import GUIDED, Decoder, Generator, Refiner, Stage, check_scales
 from lpm.stream.work import Work
 from lpm.types import AudioEncoder, Conditions, TextFeatures
 
@@ -36,6 +36,9 @@ class StreamSampler(LightningModule):
     ...     voice.push(torch.zeros(1, 20_000))
     >>> [(piece.chunk, piece.frames, piece.video_BTCHW.shape) for piece in sampler.advance(session)]
     [(0, range(0, 25), torch.Size([1, 25, 3, 32, 32]))]
+
+    It performs with the model's own guidance where an ``Opening`` or ``steer`` names no other, but for that of
+    references, which a stream cannot guide. Each guided stream costs an evaluation more at every step.
 
     Args:
         model: weights of a Base model, or of a student whose backbone is a ``CausalDiT``; those that ship if None, with
@@ -107,7 +110,7 @@ class StreamSampler(LightningModule):
             references = with_latents(references, references.latents_BRCYX)
         picture = self.model.codec.encode_frames(opening.picture_B3HW)
         visual = Visual(picture, references, self.model.codec.init_decode_state(batch))
-        steering = Steering(self.model.text.forward(opening.text), check_scales(opening.scales))
+        steering = Steering(self.model.text.forward(opening.text), self._scales(opening.scales))
         speak, listen = (open_ear(hearing, batch, picture) for hearing in self.hearings(opening.fps))
         made_by = self._described()
         return Session(visual, steering, steering, speak, listen, opening.fps, opening.seed, made_by=made_by)
@@ -127,7 +130,7 @@ class StreamSampler(LightningModule):
         if text is not None:
             check_rows("prompts", len(text), session.batch)
         features: TextFeatures | None = None if text is None else self.model.text.forward(text)
-        session.steer(features, None if scales is None else check_scales(scales))
+        session.steer(features, None if scales is None else self._scales(scales))
 
     def missing(self, session: Session) -> tuple[int, int]:
         """Return how many samples of each voice must come, at least, before the next chunk can begin."""
@@ -223,6 +226,11 @@ class StreamSampler(LightningModule):
     def _described(self) -> dict[str, str]:
         """Return what a saved stream must find again here."""
         return describe(next(self.backbone.parameters()).dtype, self.history, self.backbone, self.refiner)
+
+    def _scales(self, asked: dict[str, float]) -> dict[str, float]:
+        """Return guidance by stream: the model's own where nothing else is asked for; that of pictures is left out."""
+        own = {stream: scale for stream, scale in self.model.guidance.items() if stream in GUIDED}
+        return own | check_scales(asked)
 
     def _piece(self, work: Work, session: Session) -> Piece:
         """Return what a finished chunk shows."""

@@ -20,7 +20,7 @@ class Opening:
         references: identity references, with pixels or latents.
         text: one prompt per row.
         fps: video frames a second.
-        scales: guidance by stream (text, speak, listen); 1 or absent is none.
+        scales: guidance by stream (text, speak, listen); absent is the model's own, 1 is none.
         seed: of all noise.
     """
 

@@ -26,7 +26,7 @@ class StreamRequest:
         realtime: hear and show at the pace of the clock.
         log: event log to write, JSON lines.
         control: cues, JSON lines in a file or a named pipe.
-        guidance: scale by stream (text, speak, listen); absent is 1.
+        guidance: scale by stream (text, speak, listen); the model's own where absent, 1 is none.
         seed: of the noise.
     """
 
