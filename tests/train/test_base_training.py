@@ -113,12 +113,14 @@ def test_encoding_resumes_and_leaves_nothing_half_written(corpus, codec, tmp_pat
 
 
 def test_latents_of_references_are_in_the_order_of_the_sample(codec, sample_of):
-    """Names that sort otherwise, and a picture that is not listed."""
-    sample = sample_of(0)
+    """Names that sort otherwise, a picture that is not listed, and one that the camera stored upside down."""
+    sample, exif = sample_of(0), Image.Exif()
     images = [Image.fromarray(np.full((32, 32, 3), level, np.uint8)) for level in (20, 230, 120)]
-    for number, image in zip((2, 10, 1), images):
+    images[0].paste((250, 250, 250), (0, 0, 32, 16))
+    exif[274] = 3
+    for number, image in zip((2, 10, 1), [images[0].rotate(180), *images[1:]]):
         file = io.BytesIO()
-        image.save(file, "png")
+        image.save(file, "png", exif=exif if number == 2 else None)
         sample[f"ref.{number}.png"] = file.getvalue()
     sample["json"]["references"] = [
         {"file": "ref.2.png", "kind": "global"}, {"file": "ref.10.png", "kind": "body", "sub_kind": "left"}

@@ -19,7 +19,7 @@ from lpm.sample.pretrained import own_weights
 from lpm.train import BasePrediction, Request, Requests, WriteVideos
 from lpm.train.generate import generate
 from lpm.train.predict import within
-from lpm.train.request import sound_of, to_batch
+from lpm.train.request import read_picture, sound_of, to_batch
 from lpm.types import REFERENCE_KINDS, Prompt
 
 RECIPE = Path(__file__).parents[2] / "recipes/predict.yaml"
@@ -217,6 +217,19 @@ def test_bad_input_of_generate_is_one_line_and_leaves_nothing(request_, words, m
     assert main(["generate", "face.png", "new.mp4", *words]) == 2
     assert message in error_line(capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_a_photograph_stands_upright(tmp_path, kind):
+    photograph = Image.new("RGB", (64, 32))
+    photograph.paste((255, 255, 255), (0, 0, 32, 32))  # white on the left as it is stored
+    exif = Image.Exif()
+    exif[274] = 6  # the left of what is stored is the top of what is seen
+    photograph.save(tmp_path / "turned", kind, exif=exif)
+    seen = read_picture(tmp_path / "turned", 16)
+    assert seen[:, :6].min() > 0.9 and seen[:, 10:].max() < -0.9
+    photograph.save(tmp_path / "odd", kind, exif=b"no exif")
+    assert read_picture(tmp_path / "odd", 16)[..., :6].min() > 0.9, "EXIF that is none turns nothing"
 
 
 @pytest.mark.parametrize(("name", "content"), [("face.png", None), ("face.png", b"no picture")])

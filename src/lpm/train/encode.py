@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 
-from lpm.data import Sample, ShardWriter, list_shards, read_meta, read_shard, read_video, write_index
+from lpm.data import Sample, ShardWriter, decode, list_shards, read_meta, read_shard, read_video, write_index
 from lpm.train.frames import to_pixels
 from lpm.types import Codec
 
@@ -50,7 +49,7 @@ def encode_sample(codec: Codec, sample: dict[str, bytes]) -> dict[str, bytes]:
     """
     video = to_pixels(read_video(sample["mp4"])[0])
     references = [row["file"] for row in read_meta(sample).get("references", [])]
-    pictures = [to_pixels(np.asarray(Image.open(io.BytesIO(sample[name])).convert("RGB"))) for name in references]
+    pictures = [to_pixels(decode(sample, name)) for name in references]
     encoded = {
         "latent.npy": npy(codec.encode(video[None])[0]),
         "still.npy": npy(codec.encode_frames(video[:: codec.stride_t])),
