@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
@@ -288,21 +289,47 @@ def interrupt_after(chunks):
     return memory
 
 
-def test_the_recipe_s_parts_write_all_requests(folder, model):
-    requests = [
-        StreamRequest("face.png", f"{i}.mp4", speak="voice.wav", seconds=1.0, log=f"{i}.jsonl") for i in range(2)
-    ]
+def predict(requests, model, **settings):
     trainer = Trainer(
         accelerator="cpu",
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[WriteStreams()],
+        **settings,
     )
     streamer = StreamSampler(model, steps=FewSteps((1.0,), 0.0), chunk=2)
     trainer.predict(streamer, datamodule=StreamRequests(requests, size=32), return_predictions=False)
+
+
+def test_the_recipe_s_parts_write_all_requests(folder, model):
+    requests = [
+        StreamRequest("face.png", f"{i}.mp4", speak="voice.wav", seconds=1.0, log=f"{i}.jsonl") for i in range(2)
+    ]
+    predict(requests, model)
     assert [len(read_video(folder / f"{i}.mp4")[0]) for i in range(2)] == [24, 24]
     assert json.loads((folder / "0.jsonl").read_text().splitlines()[-1])["event"] == "close"
+
+
+def test_requests_are_performed_in_the_precision_of_the_trainer(folder, model):
+    seen = set()
+    model.backbone.blocks[0].register_forward_pre_hook(lambda *_: seen.add(torch.is_autocast_enabled("cpu")))
+    predict([StreamRequest("face.png", "out.mp4", seconds=0.5)], model, precision="bf16-mixed")
+    assert seen == {True}
+    assert len(read_video(folder / "out.mp4")[0]) == 12
+
+
+@pytest.mark.timeout(60)
+def test_a_reader_who_leaves_ends_one_request_and_the_end_tells(folder, model, capsys):
+    os.mkfifo("frames.pipe")
+    thread = threading.Thread(target=lambda: Path("frames.pipe").open("rb").close())
+    thread.start()
+    requests = [StreamRequest("face.png", output, seconds=1.0) for output in ("frames.pipe", "after.mp4")]
+    with pytest.raises(BrokenPipeError, match=r"frames\.pipe"):
+        predict(requests, model)
+    thread.join()
+    assert "cut short where their readers left: frames.pipe\n" in capsys.readouterr().err
+    assert len(read_video(folder / "after.mp4")[0]) == 24
 
 
 def test_the_recipe_performs_as_the_command_does(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -17,6 +17,8 @@ from lpm.train.checkpoint import load_performer
 from lpm.train.frames import to_frames
 from lpm.train.request import Request, sound_of, to_batch
 from lpm.types import Batch
+
+Piece = TypeVar("Piece")
 
 
 class BasePrediction(LightningModule):
@@ -113,7 +115,7 @@ class WriteVideos(BasePredictionWriter):
         write_video(Path(batch.meta[0]["output"]), to_frames(pieces), batch.fps, sound_of(batch))
 
 
-def within(context: Callable[[], AbstractContextManager[Any]], pieces: Iterator[Tensor]) -> Iterator[Tensor]:
+def within(context: Callable[[], AbstractContextManager[Any]], pieces: Iterator[Piece]) -> Iterator[Piece]:
     """Yield pieces, each made inside ``context``, such as a trainer's precision."""
     while True:
         with context():

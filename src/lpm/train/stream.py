@@ -1,5 +1,6 @@
 """``lightning predict`` of streams: requests in a recipe -> shows -> videos that are written as they are made."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from lpm.stream import Clip, Opening, Show, StreamSampler, broadcast, check_output, open_cues, open_source
+from lpm.train.predict import within
 from lpm.train.request import check_size, read_picture, read_references
 
 
@@ -111,7 +113,17 @@ class StreamRequests(LightningDataModule):
 
 
 class WriteStreams(Callback):
-    """Write each show to its output while it is performed: ``predict_step`` returns clips that are not made yet."""
+    """Write each show to its output while it is performed: ``predict_step`` returns clips that are not made yet.
+
+    They are made in the precision of the trainer. A reader who leaves ends that show alone.
+    """
+
+    def __init__(self) -> None:
+        self.cut_short: list[str] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: StreamSampler) -> None:
+        """Forget the shows of before."""
+        self.cut_short = []
 
     def on_predict_batch_end(
         self,
@@ -123,4 +135,19 @@ class WriteStreams(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take and write all clips."""
-        broadcast(outputs, batch, ahead=pl_module.chunks(batch.opening.fps).frames)
+        clips = within(trainer.precision_plugin.predict_step_context, outputs)
+        try:
+            broadcast(clips, batch, ahead=pl_module.chunks(batch.opening.fps).frames)
+        except BrokenPipeError:  # the other shows have readers of their own
+            self.cut_short.append(str(batch.output))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: StreamSampler) -> None:
+        """Print which shows were cut short.
+
+        Raises:
+            BrokenPipeError: some were; commands take it for a good end.
+        """
+        if self.cut_short:
+            line = f"cut short where their readers left: {', '.join(self.cut_short)}"
+            print(line, file=sys.stderr)
+            raise BrokenPipeError(line)
