@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,29 @@ def test_weights_written_anew_get_a_folder_of_their_own(tmp_path):
     weights.write_bytes(b"two")
     assert TrajectoryData(teacher=str(weights)).folder != before
     assert PairData(weights=str(weights)).folder != PairData().folder
+
+
+def test_trajectories_of_own_clips_are_read_without_a_corpus(teacher, shards, tmp_path, monkeypatch):
+    monkeypatch.setattr("lpm.train.trajectory_data.build_corpus", lambda *_: pytest.fail("a corpus is drawn"))
+    monkeypatch.setattr("lpm.train.trajectory_data.base_puppet", lambda: teacher)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no corpus there
+    make_trajectories(teacher, shards, tmp_path / "made", SETTINGS)
+
+    def data(**changes):
+        return TrajectoryData(settings=replace(SETTINGS, **changes), folder=str(tmp_path / "made"), batch_size=3)
+
+    own = data()
+    own.prepare_data()
+    batch = next(iter(own.train_dataloader()))
+    assert batch.points_BSTCYX.shape == (3, 4, 5, 32, 4, 4) and all(key.startswith("clip") for key in batch.keys)
+    with pytest.raises(ValueError, match=r"made holds trajectories made with batch_size 2, seed 0; set the same in"):
+        data(batch_size=3, seed=1).prepare_data()
+    teacher.shift += 1
+    with pytest.raises(ValueError, match="made holds trajectories of another teacher; give that one"):
+        data().prepare_data()
+    (tmp_path / "made/summary.json").unlink()
+    with pytest.raises(ValueError, match="made does not hold all trajectories yet; run `lpm data trajectories` again"):
+        data().prepare_data()
 
 
 def test_a_share_of_clips_sees_more_references_and_keeps_what_it_saw(teacher, shards, tmp_path):

@@ -132,6 +132,17 @@ def make_trajectories(
     return summary
 
 
+def check_made(folder: Path, teacher: PerformanceModel, settings: TrajectorySettings) -> None:
+    """Raise ValueError unless the trajectories of a folder are this teacher's with these settings, of whatever clips."""
+    found, wanted = json.loads((folder / "trajectories.json").read_text()), origin(teacher, (), settings)
+    same = wanted["settings"]
+    other = [f"{name} {value}" for name, value in found.get("settings", {}).items() if same.get(name) != value]
+    if other:
+        raise ValueError(f"{folder} holds trajectories made with {', '.join(other)}; set the same in settings")
+    if any(found.get(name) != wanted[name] for name in ("version", "model")):
+        raise ValueError(f"{folder} holds trajectories of another teacher; give that one, or make them again")
+
+
 def make_shard(teacher: PerformanceModel, shard: Shard, count: int, folder: Path, settings: TrajectorySettings) -> None:
     """Write the trajectories of one shard of clips, then its row; the row says that both are complete."""
     path, counts = folder / Path(shard.path).name, Counts()

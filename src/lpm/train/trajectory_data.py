@@ -15,7 +15,7 @@ from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.sample import base_puppet
 from lpm.train.checkpoint import fingerprint, load_model
 from lpm.train.data import cache_folder
-from lpm.train.trajectories import TrajectorySettings, make_trajectories
+from lpm.train.trajectories import TrajectorySettings, check_made, make_trajectories
 from lpm.types import Batch
 
 
@@ -30,7 +30,8 @@ class TrajectoryData(LightningDataModule):
         teacher: checkpoint or weights folder that performs; the shipped puppet weights if None.
         settings: how trajectories are made; ``TrajectorySettings()`` if None.
         corpus_folder: where the corpus lives; a folder named after the spec in ``cache_folder()`` if None.
-        folder: where the trajectories live; a folder named after what makes them inside the corpus if None.
+        folder: where the trajectories live; a folder named after what makes them inside the corpus if None. One that
+            ``lpm data trajectories`` has filled, of whatever clips, is read as it is: no corpus is drawn.
         batch_size: clips in a batch.
         seed: of their order.
         workers: processes that draw the corpus; all cores if None.
@@ -53,6 +54,7 @@ class TrajectoryData(LightningDataModule):
         self.corpus, self.teacher = corpus or CorpusSpec(), teacher
         self.settings = settings or TrajectorySettings()
         self.corpus_folder = Path(corpus_folder or cache_folder() / f"puppets-{spec_hash(self.corpus)}")
+        self.given = folder is not None
         self.folder = Path(folder or self.corpus_folder / f"trajectories-{self.name()}")
         self.batch_size, self.seed, self.workers, self.device = batch_size, seed, workers, device
         self.place: dict[str, Any] | None = None
@@ -64,9 +66,19 @@ class TrajectoryData(LightningDataModule):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def prepare_data(self) -> None:
-        """Draw the corpus and make the trajectories, whatever of them is missing."""
-        build_corpus(self.corpus_folder, self.corpus, self.workers)
+        """Draw the corpus and make the trajectories, whatever of them is missing; those that are given are only checked.
+
+        Raises:
+            ValueError: the folder holds trajectories of another teacher, other settings or other clips, or not all.
+        """
         teacher = base_puppet() if self.teacher is None else load_model(self.teacher)
+        if self.given and (self.folder / "trajectories.json").exists():
+            if (self.folder / "summary.json").exists():
+                check_made(self.folder, teacher, self.settings)
+                return
+            if not self.corpus_folder.exists():
+                raise ValueError(f"{self.folder} does not hold all trajectories yet; run `lpm data trajectories` again")
+        build_corpus(self.corpus_folder, self.corpus, self.workers)
         shards = list_shards(self.corpus_folder / "shards", "train-")
         make_trajectories(teacher.to(self.device), shards, self.folder, self.settings)
 
