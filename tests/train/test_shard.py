@@ -14,7 +14,7 @@ from lpm.data import MemoryClips
 from lpm.sample import load_performance
 from lpm.sample.pretrained import read_weights
 from lpm.sample.sharded import read_sharded
-from lpm.train import PerformanceReport, Sharded
+from lpm.train import DistributionTraining, OdeTraining, PerformanceReport, Sharded, StudentAverage
 from lpm.train.checkpoint import read_checkpoint
 from lpm.train.data import make_even
 from lpm.train.shard import refuse_callbacks
@@ -138,8 +138,21 @@ def test_a_missing_checkpoint_is_refused(tmp_path):
         Sharded().load_checkpoint(tmp_path / "none.ckpt")
 
 
+@pytest.mark.parametrize("kind", [DistributionTraining, OdeTraining])
+def test_trainings_that_keep_whole_networks_are_refused(kind):
+    strategy = Sharded()
+    strategy.parallel_devices, strategy._lightning_module = [torch.device("cpu")], kind.__new__(kind)
+    with pytest.raises(ValueError, match=f"{kind.__name__} does not train on shards; use lpm.train.BaseTraining"):
+        strategy.setup_environment()
+
+
 @pytest.mark.parametrize(
-    "callback, word", [(EMAWeightAveraging(), "ShardedAverage"), (PerformanceReport(), "lpm weights export")]
+    "callback, word",
+    [
+        (EMAWeightAveraging(), "ShardedAverage"),
+        (StudentAverage(), "ShardedAverage"),
+        (PerformanceReport(), "lpm weights export"),
+    ],
 )
 def test_callbacks_that_need_the_whole_model_are_refused(callback, word):
     with pytest.raises(ValueError, match=word):

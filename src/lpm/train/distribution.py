@@ -60,6 +60,8 @@ class DistributionTraining(LightningModule):
         seed: of noise, lengths and exits.
     """
 
+    keeps_whole = True  # in every process: lpm.train.Sharded refuses it
+
     def __init__(
         self,
         model: PerformanceModel,

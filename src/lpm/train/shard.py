@@ -51,15 +51,14 @@ class Sharded(ModelParallelStrategy):
         """Start the processes' group and its mesh.
 
         Raises:
-            ValueError: ``context`` does not divide the processes, or a callback needs the whole model.
+            ValueError: ``context`` does not divide the processes, the training keeps its networks whole, or a callback
+                needs the whole model.
         """
         count = self.num_nodes * self.num_processes
         check_context(self.context, count)
         self._data_parallel_size = count // self.context
         assert self.lightning_module is not None
-        if not is_overridden("configure_model", self.lightning_module):
-            name = type(self.lightning_module).__name__
-            raise ValueError(f"{name} does not train on shards; use lpm.train.BaseTraining, or another strategy")
+        refuse_whole(self.lightning_module)
         refuse_callbacks(self.lightning_module.trainer)
         super().setup_environment()
 
@@ -147,11 +146,18 @@ def replica(trainer: Trainer | None) -> tuple[int | None, int | None]:
     return strategy.replica if isinstance(strategy, Sharded) else (None, None)
 
 
+def refuse_whole(module: LightningModule) -> None:
+    """Raise ValueError for a training that does not lay out its networks: every process would train copies of its own."""
+    if not is_overridden("configure_model", module) or getattr(module, "keeps_whole", False):
+        name = type(module).__name__
+        raise ValueError(f"{name} does not train on shards; use lpm.train.BaseTraining, or another strategy")
+
+
 def refuse_callbacks(trainer: Trainer) -> None:
     """Raise ValueError for callbacks that cannot work on a sharded model."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         name = type(callback).__name__
-        if isinstance(callback, WeightAveraging):
+        if isinstance(callback, WeightAveraging) or name == "StudentAverage":
             raise ValueError(f"{name} cannot average sharded weights; use lpm.train.ShardedAverage instead")
         if name in WHOLE:
             raise ValueError(
