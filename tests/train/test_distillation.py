@@ -25,6 +25,9 @@ from lpm.train import (
     student,
     trajectory_data,
 )
+from processes import run_processes
+from student_work import distil, distil_in_processes
+from student_work import training as one_row_each
 
 STEPS, REFINE = FewSteps((1.0, 0.8), history=0.2), FewSteps((0.5,), history=0.0)
 SETTINGS = TrajectorySettings(frames=17, piece=8, substeps=1, history=0.3, lookahead=0.1, batch_size=6)
@@ -191,6 +194,17 @@ def test_stage_1_keeps_its_teachers_encoders_to_the_bit_for_stage_2(teacher, dat
     second = training("off_policy", teacher)
     second.start = str(tmp_path / "step=20.ckpt")
     trainer(tmp_path, 3).fit(second, datamodule=data())
+
+
+def test_two_processes_learn_what_one_does_of_both_their_rows(monkeypatch, tmp_path):
+    monkeypatch.setattr(student, "base_puppet", None)  # put back after the test
+    (one, told), (other, _) = run_processes(distil_in_processes, 2, tmp_path)
+    assert different(one, other) == []
+    start = one_row_each(DistributionTraining).model.state_dict()
+    assert different({name: one[f"model.{name}"] for name in start}, start)
+    for name, tensor in distil().items():
+        torch.testing.assert_close(one[name], tensor, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
+    assert "set trainer.strategy to ddp_find_unused_parameters_true" in told
 
 
 def test_a_checkpoint_is_the_start_of_the_next_stage(teacher, data, tmp_path, monkeypatch):

@@ -47,7 +47,8 @@ class DistributionTraining(LightningModule):
     In each batch the fake network learns what the student makes; in every ``pace.ratio``-th, the student learns first.
     Lightning counts the steps of both: ratio + 1 in ratio batches. Keep ``max_steps`` and checkpoints at its multiples.
 
-    The teacher is no part of checkpoints. The fake network begins as the teacher.
+    The teacher is no part of checkpoints. The fake network begins as the teacher. Several processes need the strategy
+    ``ddp_find_unused_parameters_true``, since only one of the two networks has gradients at a time.
 
     Args:
         model: the student; its backbone is a ``lpm.backbone.CausalDiT``.
@@ -90,7 +91,16 @@ class DistributionTraining(LightningModule):
             self.fake = copy.deepcopy(self._frozen[0].backbone).requires_grad_(True).train()
 
     def on_fit_start(self) -> None:
-        """Load the weights of ``start`` and begin the stage; a resumed run takes its own weights back."""
+        """Load the weights of ``start`` and begin the stage; a resumed run takes its own weights back.
+
+        Raises:
+            ValueError: DDP waits for gradients of both networks, or the student cannot be one of the teacher.
+        """
+        if not getattr(self.trainer.model, "find_unused_parameters", True):
+            raise ValueError(
+                "DDP waits for gradients of student and fake network, which learn in turns; set trainer.strategy to "
+                "ddp_find_unused_parameters_true"
+            )
         learnt = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         load_start(self.model, self.start)
         self.stage.begin(self.model)
