@@ -147,7 +147,7 @@ def replica(trainer: Trainer | None) -> tuple[int | None, int | None]:
 
 
 def refuse_whole(module: LightningModule) -> None:
-    """Raise ValueError for a training that does not lay out its networks: every process would train copies of its own."""
+    """Raise ValueError for a training that does not lay out its networks: each process would train its own copies."""
     if not is_overridden("configure_model", module) or getattr(module, "keeps_whole", False):
         name = type(module).__name__
         raise ValueError(f"{name} does not train on shards; use lpm.train.BaseTraining, or another strategy")

@@ -133,7 +133,7 @@ def make_trajectories(
 
 
 def check_made(folder: Path, teacher: PerformanceModel, settings: TrajectorySettings) -> None:
-    """Raise ValueError unless the trajectories of a folder are this teacher's with these settings, of whatever clips."""
+    """Raise ValueError unless a folder's trajectories are this teacher's with these settings, of whatever clips."""
     found, wanted = json.loads((folder / "trajectories.json").read_text()), origin(teacher, (), settings)
     same = wanted["settings"]
     other = [f"{name} {value}" for name, value in found.get("settings", {}).items() if same.get(name) != value]

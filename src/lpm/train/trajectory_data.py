@@ -66,7 +66,7 @@ class TrajectoryData(LightningDataModule):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def prepare_data(self) -> None:
-        """Draw the corpus and make the trajectories, whatever of them is missing; those that are given are only checked.
+        """Draw the corpus and make the trajectories, whatever of them is missing; given ones are only checked.
 
         Raises:
             ValueError: the folder holds trajectories of another teacher, other settings or other clips, or not all.
