@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lpm.backbone import CausalDiT
+from lpm.backbone import CausalDiT, recomputed
 from lpm.data import list_shards
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.distill import DMD, CodecDistance, Judged, OdeRegression, OffPolicy, OnPolicy, Refine
@@ -63,18 +63,19 @@ def data(corpus, teacher, tmp_path, monkeypatch, piece):
     )
 
 
-def fresh(teacher):
+def fresh(teacher, recompute=False):
     """A causal student around random weights: those of the teacher come with the start."""
     model = copy.deepcopy(teacher)
     with torch.no_grad():
         for parameter in model.backbone.parameters():
             parameter.zero_()
-    model.backbone = CausalDiT(model.backbone, chunk=2, sink=1, window=1)
+    network = recomputed(model.backbone) if recompute else model.backbone
+    model.backbone = CausalDiT(network, chunk=2, sink=1, window=1)
     return model
 
 
-def training(name, teacher):
-    model = fresh(teacher)
+def training(name, teacher, recompute=False):
+    model = fresh(teacher, recompute)
     if name == "ode":
         return OdeTraining(model, OdeRegression(), learning_rate=1e-3, warmup=1)
     stage = {
@@ -103,18 +104,19 @@ def different(one, other):
 
 
 @pytest.mark.parametrize(
-    "name, middle, end",
+    "name, middle, end, recompute",
     [
-        ("ode", 2, 4),
-        *((name, 2, 6) for name in STAGES),  # after a batch: the student has learnt, its cycle is half done
-        *((name, 3, 6) for name in STAGES),  # after a cycle of two batches
+        ("ode", 2, 4, False),
+        ("ode", 2, 4, True),
+        *((name, 2, 6, False) for name in STAGES),  # after a batch: the student has learnt, its cycle is half done
+        *((name, 3, 6, False) for name in STAGES),  # after a cycle of two batches
     ],
 )
-def test_resumed_equals_uninterrupted(name, middle, end, teacher, data, tmp_path):
+def test_resumed_equals_uninterrupted(name, middle, end, recompute, teacher, data, tmp_path):
     """Student, fake network, average, both optimisers, and the place in the data."""
 
     def run(folder, resume=None):
-        module = training(name, teacher)
+        module = training(name, teacher, recompute)
         saved = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
         run = trainer(folder, end, StudentAverage(0.5), saved)
         torch.manual_seed(0 if resume is None else 1)  # nothing may depend on the global state of chance

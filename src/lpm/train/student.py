@@ -9,6 +9,7 @@ from torch import Tensor
 from lpm.distill.clip import causal_backbone
 from lpm.sample import PerformanceModel, base_puppet
 from lpm.sample.pretrained import load_weights, own_weights, read_weights
+from lpm.train.average import clean
 from lpm.train.checkpoint import load_model
 
 
@@ -130,5 +131,5 @@ class StudentAverage(Callback):
 
 
 def trained(module: LightningModule) -> dict[str, Tensor]:
-    """Return the student's trained parameters by name."""
-    return {name: x for name, x in module.named_parameters() if name.startswith("model.") and x.requires_grad}
+    """Return the student's trained parameters by name, as ``state_dict`` has it."""
+    return {clean(name): x for name, x in module.named_parameters() if name.startswith("model.") and x.requires_grad}
