@@ -87,10 +87,10 @@ def training(name, teacher, recompute=False):
     return DistributionTraining(model, stage, dmd, Pace(1e-3, 1e-3, ratio=2))
 
 
-def trainer(folder, steps, *callbacks):
+def trainer(folder, steps, *callbacks, **settings):
     return Trainer(
         accelerator="cpu", max_steps=steps, default_root_dir=folder, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0, callbacks=list(callbacks),
+        enable_model_summary=False, limit_val_batches=0, callbacks=list(callbacks), **settings,
     )  # fmt: skip
 
 
@@ -277,3 +277,19 @@ def test_the_average_follows_the_students_steps_alone(teacher, data, tmp_path):
     with pytest.raises(ValueError, match="ratio of 0"):
         Pace(ratio=0)
     assert isinstance(module.model, PerformanceModel)
+
+
+def test_the_average_waits_while_gradients_are_accumulated(teacher, data, tmp_path):
+    module, mean, seen = training("ode", teacher), StudentAverage(0.75), []
+    name = "model.backbone.head.new.out.weight"
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            seen.append((trainer.global_step, pl_module.state_dict()[name].clone()))
+
+    trainer(tmp_path, 3, mean, Watch(), accumulate_grad_batches=2).fit(module, datamodule=data())
+    assert [step for step, _ in seen] == [0, 1, 1, 2, 2, 3]
+    expected = teacher.backbone.head.new.out.weight.detach()
+    for _, now in seen[1::2]:
+        expected = 0.75 * expected + 0.25 * now
+    torch.testing.assert_close(module.state_dict()[name], expected)

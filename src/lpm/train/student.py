@@ -92,7 +92,7 @@ class StudentAverage(Callback):
     def __init__(self, decay: float = 0.99) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"decay of {decay} is outside [0, 1); .99 averages about 100 steps")
-        self.decay = decay
+        self.decay, self.steps = decay, 0
         self.average: dict[str, Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -100,13 +100,15 @@ class StudentAverage(Callback):
         now = trained(pl_module)
         before = now if self.average is None else self.average
         self.average = {name: before[name].detach().to(tensor, copy=True) for name, tensor in now.items()}
+        self.steps = trainer.global_step
 
     @torch.no_grad()
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Follow the student if it has moved."""
-        if self.average is not None and pl_module.student_moved:
+        """Follow the student if it has moved: not in batches whose gradients are only accumulated."""
+        stepped, self.steps = trainer.global_step > self.steps, trainer.global_step
+        if self.average is not None and stepped and pl_module.student_moved:
             for name, tensor in trained(pl_module).items():
                 self.average[name].lerp_(tensor, 1 - self.decay)
 
