@@ -226,6 +226,10 @@ def test_a_student_unlike_its_teacher_is_refused(teacher, data, tmp_path):
     module.model.coordinates = type(teacher.coordinates)(0.7)
     with pytest.raises(ValueError, match=r"coordinates Residual\(scale=0.7\) of the student, Residual\(scale=1.0\)"):
         trainer(tmp_path, 3).fit(module, datamodule=data())
+    module = training("on_policy", teacher)
+    module.model.shift = 5.0
+    with pytest.raises(ValueError, match="shift 5 of the student, 3 of its teacher; set the teacher's"):
+        trainer(tmp_path, 3).fit(module, datamodule=data())
     module, other = training("on_policy", teacher), copy.deepcopy(teacher)
     next(other.speak.parameters()).data += 1
     torch.save({"state_dict": {f"model.{k}": v for k, v in other.state_dict().items()}}, tmp_path / "other.ckpt")
@@ -248,9 +252,11 @@ def test_weights_in_half_precision_are_a_start_and_encode_as_the_teacher(teacher
     assert frozen and all(torch.equal(mine[name], its[name]) for name in frozen)
 
 
-def test_trajectories_at_other_levels_are_refused(teacher, data, tmp_path):
-    module = training("ode", teacher)
-    module.model.shift = 5.0
+def test_trajectories_at_other_levels_are_refused(teacher, data, tmp_path, monkeypatch):
+    other = copy.deepcopy(teacher)
+    other.shift = 5.0  # the teacher whose student this is did not perform the trajectories
+    monkeypatch.setattr(student, "base_puppet", lambda: other)
+    module = training("ode", other)
     with pytest.raises(ValueError, match=r"trajectories at noise levels \[1.0, 0.857, 0.6, 0.0\], but a shift of 5"):
         trainer(tmp_path, 1).fit(module, datamodule=data())
 

@@ -42,6 +42,8 @@ def share_encoders(model: PerformanceModel, teacher: PerformanceModel) -> None:
     Raises:
         ValueError: the student encodes conditions, adds noise or reads its network otherwise than its teacher.
     """
+    if model.shift != teacher.shift:
+        raise ValueError(f"shift {model.shift:g} of the student, {teacher.shift:g} of its teacher; set the teacher's")
     for name in ("prediction", "coordinates"):
         mine, its = getattr(model, name), getattr(teacher, name)
         if type(mine) is not type(its) or vars(mine) != vars(its):
