@@ -285,6 +285,22 @@ def test_the_average_follows_the_students_steps_alone(teacher, data, tmp_path):
     assert isinstance(module.model, PerformanceModel)
 
 
+def test_the_last_checkpoint_of_a_short_run_holds_the_student(teacher, data, tmp_path):
+    """Lightning writes it when training has ended and the average stands in the student's place."""
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            self.student = copies(pl_module)
+
+    module, watch = training("ode", teacher), Watch()
+    saved = ModelCheckpoint(tmp_path, every_n_train_steps=9, save_last=True)
+    trainer(tmp_path, 2, StudentAverage(0.5), watch, saved).fit(module, datamodule=data())
+    found = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    assert different(found["student"], {name: watch.student[name] for name in found["student"]}) == []
+    assert different(found["state_dict"], copies(module)) == []
+    assert different(found["student"], {name: found["state_dict"][name] for name in found["student"]})
+
+
 def test_the_average_waits_while_gradients_are_accumulated(teacher, data, tmp_path):
     module, mean, seen = training("ode", teacher), StudentAverage(0.75), []
     name = "model.backbone.head.new.out.weight"

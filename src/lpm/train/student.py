@@ -96,13 +96,14 @@ class StudentAverage(Callback):
             raise ValueError(f"decay of {decay} is outside [0, 1); .99 averages about 100 steps")
         self.decay, self.steps = decay, 0
         self.average: dict[str, Tensor] | None = None
+        self.student: dict[str, Tensor] | None = None  # once the average stands in its place
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with the student as it is, unless a checkpoint brought an average."""
         now = trained(pl_module)
         before = now if self.average is None else self.average
         self.average = {name: before[name].detach().to(tensor, copy=True) for name, tensor in now.items()}
-        self.steps = trainer.global_step
+        self.steps, self.student = trainer.global_step, None
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -116,15 +117,16 @@ class StudentAverage(Callback):
 
     @torch.no_grad()
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the average in the student's place."""
-        for name, tensor in trained(pl_module).items():
-            if self.average is not None:
+        """Leave the average in the student's place, and keep the student for checkpoints that are still to come."""
+        if self.average is not None:
+            self.student = {name: tensor.detach().clone() for name, tensor in trained(pl_module).items()}
+            for name, tensor in trained(pl_module).items():
                 tensor.copy_(self.average[name])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the average among the weights, and the student beside them."""
         if self.average is not None:
-            checkpoint["student"] = {name: checkpoint["state_dict"][name] for name in self.average}
+            checkpoint["student"] = self.student or {name: checkpoint["state_dict"][name] for name in self.average}
             checkpoint["state_dict"] = {**checkpoint["state_dict"], **self.average}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
