@@ -137,6 +137,26 @@ def test_resumed_equals_uninterrupted(name, middle, end, recompute, teacher, dat
     assert place == after["TrajectoryData"]["train"] and place["step"] == 4
 
 
+@pytest.mark.parametrize("name, step", [("ode", 2), ("on_policy", 3)])
+def test_a_resumed_run_takes_the_recipes_learning_rates(name, step, teacher, data, tmp_path):
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, pl_module, *args):
+            rates.append([group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups])
+
+    def run(rate, resume=None):
+        module = training(name, teacher)
+        module.learning_rate, module.pace = rate, Pace(rate, 2 * rate, ratio=2)
+        saved = ModelCheckpoint(tmp_path / str(rate), "{step}", every_n_train_steps=1, save_top_k=-1)
+        run = trainer(tmp_path, 2 * step, saved, Watch())
+        run.fit(module, datamodule=data(), ckpt_path=resume, weights_only=False)
+        return rates[-2:]  # the batches behind the checkpoint
+
+    rates = []
+    wanted = run(1e-4)
+    assert run(1e-3)[0][0] > 5 * wanted[0][0]
+    assert run(1e-4, tmp_path / "0.001" / f"step={step}.ckpt") == wanted
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_the_student_moves_in_its_turns_and_the_fake_network_in_all(name, teacher, data):
     module = training(name, teacher)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lpm.distill import DMD, Chance, Stage, StudentClip
 from lpm.sample import PerformanceModel
 from lpm.train.base import parameter_groups
-from lpm.train.student import load_start, load_teacher, share_encoders, student
+from lpm.train.student import load_start, load_teacher, rates_of, share_encoders, student
 from lpm.types import Batch
 
 
@@ -80,6 +80,7 @@ class DistributionTraining(LightningModule):
         self.pace, self.optimizer = pace or Pace(), optimizer or adamw_without_momentum
         self.teacher, self.start, self.seed = teacher, start, seed
         self.student_moved = False
+        self._rates: list[list[float]] = []  # of the optimizers' groups, as the recipe has them
         self.batches: Tensor
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self._frozen: list[PerformanceModel] = []  # in a list: no part of checkpoints
@@ -108,6 +109,12 @@ class DistributionTraining(LightningModule):
         self._frozen[0].to(self.device)
         if self.trainer.ckpt_path is not None:
             self.model.load_state_dict(learnt)
+
+    def on_train_start(self) -> None:
+        """Take the recipe's learning rates, where a checkpoint has brought others."""
+        for optimizer, rates in zip(self.trainer.optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         chance = Chance(self.seed, int(self.batches), self.global_rank)
@@ -155,10 +162,12 @@ class DistributionTraining(LightningModule):
         """Return the optimizers of student and fake network."""
         pace = self.pace
         networks = ((self.model.backbone, pace.student), (self.fake, pace.fake))
-        return [
+        optimizers = [
             self.optimizer(parameter_groups(network, {False: rate, True: rate * pace.audio}))
             for network, rate in networks
         ]
+        self._rates = [rates_of(optimizer) for optimizer in optimizers]
+        return optimizers
 
 
 def adamw_without_momentum(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

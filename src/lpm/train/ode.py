@@ -4,11 +4,12 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from lpm.distill import Chance, OdeRegression
 from lpm.sample import PerformanceModel, noise_levels
 from lpm.train.base import adamw, parameter_groups, warmup_linear
-from lpm.train.student import load_start, load_teacher, share_encoders, student
+from lpm.train.student import load_start, load_teacher, rates_of, share_encoders, student
 from lpm.types import Batch
 
 
@@ -43,12 +44,21 @@ class OdeTraining(LightningModule):
         self.model, self.objective = student(model), objective or OdeRegression()
         self.learning_rate, self.audio_rate, self.warmup = learning_rate, audio_rate, warmup
         self.optimizer, self.start, self.seed = optimizer or adamw, start, seed
+        self._rates: list[float] = []  # of the optimizer's groups at their peak, as the recipe has them
 
     def on_fit_start(self) -> None:
         """Load the weights of ``start``, unless this run is being resumed."""
         if self.trainer.ckpt_path is None:
             load_start(self.model, self.start)
             share_encoders(self.model, load_teacher(self.start))
+
+    def on_train_start(self) -> None:
+        """Take the recipe's learning rate, where a checkpoint has brought another."""
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, LambdaLR)
+        schedule.base_lrs = list(self._rates)
+        for group, rate, factor in zip(schedule.optimizer.param_groups, self._rates, schedule.lr_lambdas, strict=True):
+            group.update(initial_lr=rate, lr=rate * factor(schedule.last_epoch))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, parts = self.loss(batch, Chance(self.seed, self.count(batch_idx), self.global_rank))
@@ -73,8 +83,9 @@ class OdeTraining(LightningModule):
     def configure_optimizers(self) -> dict:
         rates = {False: self.learning_rate, True: self.learning_rate * self.audio_rate}
         optimizer = self.optimizer(parameter_groups(self.model.backbone, rates))
+        self._rates = rates_of(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_linear(step, self.warmup, steps))
+        schedule = LambdaLR(optimizer, lambda step: warmup_linear(step, self.warmup, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lpm.distill.clip import causal_backbone
 from lpm.sample import PerformanceModel, base_puppet
@@ -79,6 +80,11 @@ def told(part: object) -> str:
     'Residual(scale=2.0)'
     """
     return f"{type(part).__name__}({', '.join(f'{name}={value}' for name, value in vars(part).items())})"
+
+
+def rates_of(optimizer: Optimizer) -> list[float]:
+    """Return the learning rates of an optimizer's groups."""
+    return [group["lr"] for group in optimizer.param_groups]
 
 
 class StudentAverage(Callback):
