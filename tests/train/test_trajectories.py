@@ -12,7 +12,7 @@ import torch
 
 from lpm.cli import main
 from lpm.data import MemoryClips, ShardWriter, TrajectoryLatents, list_shards, read_shard
-from lpm.data.stages import check_media
+from lpm.data.stages import Counts, check_media, valid
 from lpm.sample import noise_levels
 from lpm.train import PairData, TrajectoryData, TrajectorySettings, make_trajectories, trajectories
 from lpm.train.encode import npy
@@ -53,6 +53,20 @@ def test_a_trajectory_holds_its_condition_and_ends_in_what_was_performed(teacher
     batch = MemoryClips(shards, SETTINGS.cut, batch_size=2, shuffle=False).draw(0)
     picture = teacher.codec.encode_frames(batch.video_BTCHW[:, 0])
     assert npy(picture[0]) == npy(torch.from_numpy(np.load(io.BytesIO(samples[0]["trajectory.npy"]))[0, 0]))
+
+
+def test_of_a_video_the_first_frame_alone_is_kept(teacher, shards, tmp_path, monkeypatch):
+    own, seen = trajectories.record_trajectories, []
+
+    def spy(model, batch, *args):
+        seen.append(batch.video_BTCHW.shape[1])
+        return own(model, batch, *args)
+
+    monkeypatch.setattr(trajectories, "record_trajectories", spy)
+    make_trajectories(teacher, shards, tmp_path, SETTINGS)
+    assert seen == [1, 1, 1]
+    (sample, *_) = valid(read_shard(shards[0].path), Counts())
+    assert trajectories.cut_condition(sample, SETTINGS).video_THWC.base is None  # no view of the whole video
 
 
 def test_batches_hold_the_points(teacher, shards, tmp_path):

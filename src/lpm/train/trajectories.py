@@ -163,9 +163,11 @@ def make_shard(teacher: PerformanceModel, shard: Shard, count: int, folder: Path
 
 
 def cut_condition(sample: Sample, settings: TrajectorySettings) -> Clip:
-    """Return a sample's condition: its beginning, and the references that it sees."""
+    """Return a sample's condition: its first picture, its sound, and the references that it sees."""
     cut = replace(settings.cut, references=lambda rows, rng: settings.references(sample))
-    return cut(sample, np.random.default_rng(0))  # nothing else is left to chance
+    clip = cut(sample, np.random.default_rng(0))  # nothing else is left to chance
+    assert clip.video_THWC is not None
+    return replace(clip, video_THWC=clip.video_THWC[:1].copy())  # of a whole shard, the rest would fill the memory
 
 
 @torch.no_grad()
