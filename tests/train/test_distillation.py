@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from lpm.backbone import CausalDiT, recomputed
 from lpm.data import list_shards
@@ -227,6 +228,28 @@ def test_two_processes_learn_what_one_does_of_both_their_rows(monkeypatch, tmp_p
     for name, tensor in distil().items():
         torch.testing.assert_close(one[name], tensor, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
     assert "set trainer.strategy to ddp_find_unused_parameters_true" in told
+
+
+def test_gradients_are_clipped_after_the_scale_of_16_mixed_is_off(teacher, data, tmp_path):
+    """Else the clipped norm is divided by the scale, and the networks hardly move."""
+
+    class Watch(Callback):
+        def __init__(self):
+            self.norms = []
+
+        def on_train_start(self, trainer, pl_module):
+            for optimizer in trainer.optimizers:
+                optimizer.register_step_pre_hook(self.measure)
+
+        def measure(self, optimizer, args, kwargs):
+            grads = [x.grad for group in optimizer.param_groups for x in group["params"] if x.grad is not None]
+            self.norms.append(torch.stack([grad.norm() for grad in grads]).norm().item())
+
+    watch, module = Watch(), training("on_policy", teacher)
+    module.pace = Pace(1e-3, 1e-3, ratio=2, clip=1e-3)
+    half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=128.0))
+    trainer(tmp_path, 3, watch, plugins=[half]).fit(module, datamodule=data())
+    assert watch.norms == pytest.approx([1e-3] * 3, rel=1e-2)
 
 
 def test_a_checkpoint_is_the_start_of_the_next_stage(teacher, data, tmp_path, monkeypatch):

@@ -138,21 +138,25 @@ class DistributionTraining(LightningModule):
         """Move the student to where the teacher would rather be."""
         teacher = self._frozen[0].backbone
         loss, parts = self.dmd(teacher, self.fake, made.clip_BTCYX, made.conditions, batch.fps, made.given, chance.own)
-        self._step(0, self.model.backbone, loss + sum(made.terms.values()))
+        self._step(0, loss + sum(made.terms.values()))
         self._log({"student_loss": loss, **parts, **made.terms}, batch)
 
     def step_fake(self, made: StudentClip, batch: Batch, chance: Chance) -> None:
         """Let the fake network learn what the student made."""
         loss = self.dmd.fake_loss(self.fake, made.clip_BTCYX, made.conditions, batch.fps, made.given, chance.own)
-        self._step(1, self.fake, loss)
+        self._step(1, loss)
         self._log({"fake_loss": loss}, batch)
 
-    def _step(self, index: int, network: nn.Module, loss: Tensor) -> None:
+    def _step(self, index: int, loss: Tensor) -> None:
         optimizer = self.optimizers()[index]  # type: ignore[index]
         optimizer.zero_grad()
         self.manual_backward(loss)
-        nn.utils.clip_grad_norm_(network.parameters(), self.pace.clip)
         optimizer.step()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients of the network that steps; with ``16-mixed`` their scale is off by now."""
+        network = self.model.backbone if optimizer is self.trainer.optimizers[0] else self.fake
+        nn.utils.clip_grad_norm_(network.parameters(), self.pace.clip)
 
     def _log(self, values: dict[str, Tensor], batch: Batch) -> None:
         shown = {f"train/{name}": value.detach() for name, value in values.items()}
