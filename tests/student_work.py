@@ -29,7 +29,7 @@ class BothRows(DistributionTraining):
             made = [self.make(row, chance) for row, chance in zip(rows, chances)]
         seen = [(m.clip_BTCYX, m.conditions, rows[0].fps, m.given, c.own) for m, c in zip(made, chances)]
         if self.student_moved:
-            self._step(0, sum(self.dmd(self._frozen[0].backbone, self.fake, *it)[0] for it in seen) / 2)
+            self._step(0, sum(self.dmd(self._frozen[0], self.fake, *it)[0] for it in seen) / 2)
         self._step(1, sum(self.dmd.fake_loss(self.fake, *it) for it in seen) / 2)
         self.batches += 1
 

@@ -183,7 +183,8 @@ def test_the_student_moves_in_its_turns_and_the_fake_network_in_all(name, teache
     students, fakes = zip(*history)
     assert [bool(different(a, b)) for a, b in zip((start, *students), students)] == [True, False, True, False]
     assert all(different(a, b) for a, b in zip((start, *fakes), fakes))
-    assert different(start, copies(module._frozen[0].backbone)) == []
+    assert different(start, copies(module._frozen[0])) == []
+    assert copies(module._frozen[0]).keys() == start.keys() and module._teacher == []  # no second encoders
     assert not any(key.startswith("_frozen") or "teacher" in key for key in module.state_dict())
 
 

@@ -83,13 +83,15 @@ class DistributionTraining(LightningModule):
         self._rates: list[list[float]] = []  # of the optimizers' groups, as the recipe has them
         self.batches: Tensor
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
-        self._frozen: list[PerformanceModel] = []  # in a list: no part of checkpoints
+        self._teacher: list[PerformanceModel] = []  # in lists: no part of checkpoints
+        self._frozen: list[nn.Module] = []
 
     def configure_model(self) -> None:
         """Load the teacher and let the fake network begin as its copy."""
         if not self._frozen:
-            self._frozen = [load_teacher(self.teacher)]
-            self.fake = copy.deepcopy(self._frozen[0].backbone).requires_grad_(True).train()
+            self._teacher = [load_teacher(self.teacher)]
+            self._frozen = [self._teacher[0].backbone]
+            self.fake = copy.deepcopy(self._frozen[0]).requires_grad_(True).train()
 
     def on_fit_start(self) -> None:
         """Load the weights of ``start`` and begin the stage; a resumed run takes its own weights back.
@@ -105,8 +107,8 @@ class DistributionTraining(LightningModule):
         learnt = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         load_start(self.model, self.start)
         self.stage.begin(self.model)
-        share_encoders(self.model, self._frozen[0])
-        self._frozen[0].to(self.device)
+        share_encoders(self.model, self._teacher.pop() if self._teacher else load_teacher(self.teacher))
+        self._frozen[0].to(self.device)  # the network alone: the student has the encoders now
         if self.trainer.ckpt_path is not None:
             self.model.load_state_dict(learnt)
 
@@ -136,7 +138,7 @@ class DistributionTraining(LightningModule):
 
     def step_student(self, made: StudentClip, batch: Batch, chance: Chance) -> None:
         """Move the student to where the teacher would rather be."""
-        teacher = self._frozen[0].backbone
+        (teacher,) = self._frozen
         loss, parts = self.dmd(teacher, self.fake, made.clip_BTCYX, made.conditions, batch.fps, made.given, chance.own)
         self._step(0, loss + sum(made.terms.values()))
         self._log({"student_loss": loss, **parts, **made.terms}, batch)
