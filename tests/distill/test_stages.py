@@ -114,6 +114,14 @@ def test_the_perceptual_term_counts_for_less_the_more_noise_there_was():
     assert torch.autograd.grad(terms[1], student.backbone.head.new.out.weight)[0].abs().max() > 0
 
 
+def test_the_perceptual_term_is_left_out_where_the_student_does_not_learn():
+    student, stage = tiny_student(), OffPolicy(STEPS, perceptual=CodecDistance())
+    student.codec.decode = lambda _: pytest.fail("a clip is decoded")
+    latents, conditions = hidden_somewhere(3)
+    with torch.no_grad():
+        assert stage.forward(student, latents, conditions, FPS, Chance(0, 0)).terms == {}
+
+
 def test_a_refiner_starts_from_a_frozen_backbones_roll_out_with_noise():
     student, stage = tiny_student(), Refine(FewSteps((0.5,), 0.0), STEPS, judged=Judged(None, shortest=3))
     latents, conditions = hidden_somewhere(7)

@@ -42,7 +42,10 @@ class OffPolicy(nn.Module):
     def forward(
         self, model: PerformanceModel, latents_BTCYX: Tensor, conditions: Conditions, fps: float, chance: Chance
     ) -> StudentClip:
-        """Return the prediction for chunks with noise; chunks that are not judged are the teacher's."""
+        """Return the prediction for chunks with noise; chunks that are not judged are the teacher's.
+
+        The perceptual term is left out where gradients are off.
+        """
         network = causal_backbone(model)
         chunks, judged = self.judged.draw(count_chunks(latents_BTCYX.shape[1], network.chunk), chance)
         wanted_BTCYX = latents_BTCYX[:, : 1 + chunks * network.chunk]
@@ -76,7 +79,7 @@ class OffPolicy(nn.Module):
     def _terms(
         self, model: PerformanceModel, made: StudentClip, wanted_BTCYX: Tensor, t_BT: Tensor
     ) -> dict[str, Tensor]:
-        if self.perceptual is None or self.weight == 0:
+        if self.perceptual is None or self.weight == 0 or not torch.is_grad_enabled():  # where nobody learns from it
             return {}
         frames = made.clip_BTCYX.shape[1] - 1
         wanted = torch.cat([wanted_BTCYX[:, :1], wanted_BTCYX[:, -frames:]], dim=1)
