@@ -7,7 +7,7 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lpm.backbone import CausalDiT, block_mask, puppet_small
+from lpm.backbone import CausalDiT, DeferredDiT, block_mask, puppet_small
 from lpm.nn import EightBit, KVCache
 from lpm.ops import flex
 from lpm.stream import ChunkNoise
@@ -454,6 +454,8 @@ def test_what_does_not_fit_is_refused():
     latents, t, conditions = clip(5)
     with torch.no_grad():
         cache = begin(model, latents, conditions)
+    with pytest.raises(ValueError, match="network DeferredDiT is no DiT; give CausalDiT a"):
+        CausalDiT(DeferredDiT(puppet_small))
     with pytest.raises(ValueError, match="written in place"):
         model(latents[:, 1:3], t[:, 1:3], conditions, cache=cache)
     with pytest.raises(ValueError, match="whole chunk of 2"):

@@ -229,7 +229,7 @@ def test_the_command_writes_pairs_and_refuses_bad_input(lively, corpus, tmp_path
     assert "pairs" in capsys.readouterr().out
     assert main(["data", "check", str(output)]) == 0
     capsys.readouterr()
-    for bad in (["--candidates=1"], ["--split=nobody"], ["--seed=1"]):
+    for bad in (["--candidates=1"], ["--split=nobody"], ["--seed=1"], ["--device=nowhere"]):
         assert main([*words, *own, *bad]) == 2
         assert capsys.readouterr().err.strip().count("\n") == 0
     words[3] = str(tmp_path / "untouched")

@@ -154,7 +154,8 @@ def test_the_command_writes_trajectories_and_refuses_bad_input(teacher, corpus, 
     assert f"2 trajectories in {output}" in capsys.readouterr().out
     assert main(["data", "check", str(output)]) == 0
     capsys.readouterr()
-    for bad in (["--piece=6"], ["--split=nobody"], ["--seed=1"], ["--scales", '{"smell": 2}', "--seed=2"]):
+    scales = ["--scales", '{"smell": 2}', "--seed=2"]
+    for bad in (["--piece=6"], ["--split=nobody"], ["--seed=1"], scales, ["--device=nowhere"], ["--device=cuda:99"]):
         assert main([*words, *bad]) == 2
         assert capsys.readouterr().err.strip().count("\n") == 0
 
@@ -190,6 +191,16 @@ def test_trajectories_of_own_clips_are_read_without_a_corpus(teacher, shards, tm
     (tmp_path / "made/summary.json").unlink()
     with pytest.raises(ValueError, match="made does not hold all trajectories yet; run `lpm data trajectories` again"):
         data().prepare_data()
+
+
+@pytest.mark.parametrize("kind", [PairData, TrajectoryData])
+def test_a_device_that_is_not_there_is_refused_before_the_corpus_is_drawn(kind, teacher, tmp_path, monkeypatch):
+    module = f"lpm.train.{'pair' if kind is PairData else 'trajectory'}_data"
+    monkeypatch.setattr(f"{module}.build_corpus", lambda *_: pytest.fail("a corpus is drawn"))
+    monkeypatch.setattr(f"{module}.base_puppet", lambda: teacher)
+    for device in ("nowhere", "cuda:99"):
+        with pytest.raises(ValueError, match=rf"^device '{device}' is not to be had here; choose cpu, or cuda.*GPU$"):
+            kind(corpus_folder=str(tmp_path), device=device).prepare_data()
 
 
 def test_a_share_of_clips_sees_more_references_and_keeps_what_it_saw(teacher, shards, tmp_path):

@@ -49,6 +49,9 @@ class CausalDiT(nn.Module):
         mask: makes the mask of whole clips; ``dense_mask`` if None, ``block_mask`` goes with ``lpm.ops.flex``.
         recompute: keep only the blocks' inputs for the backward pass, and compute the rest again.
 
+    Raises:
+        ValueError: a chunk, sink or window out of range, or a network that is no DiT, such as a ``DeferredDiT``.
+
     Source: LPM 1.0, Online LPM; history apart from what is denoised: Causal Forcing, 2026.
     """
 
@@ -67,6 +70,8 @@ class CausalDiT(nn.Module):
                 f"chunk of {chunk} latent frames, sink of {sink} and window of {window} chunks; "
                 "choose chunk 1 or more, sink 0 or more, window 1 or more"
             )
+        if not isinstance(network, DiT):
+            raise ValueError(f"network {type(network).__name__} is no DiT; give CausalDiT a lpm.backbone.DiT")
         self.chunk, self.sink, self.window = chunk, sink, window
         self.mask, self.recompute = mask or dense_mask, recompute
         self.head_width, self.offsets, self.hears = network.head_width, network.offsets, network.hears

@@ -9,6 +9,7 @@ from lpm.data import list_shards
 from lpm.preference import Scorer
 from lpm.sample import base_puppet
 from lpm.train.checkpoint import load_model
+from lpm.train.device import on_device
 from lpm.train.pairs import PairSettings, make_pairs
 
 
@@ -59,7 +60,7 @@ def pairs(
     folder = corpus / "shards" if (corpus / "shards").is_dir() else corpus
     shards = list_shards(folder, f"{split}-" if split else "")
     performer = base_puppet() if model is None else load_model(model)
-    summary = make_pairs(performer.to(device), shards, output, scorers, settings)
+    summary = make_pairs(on_device(performer, device), shards, output, scorers, settings)
     table = Table("", "clips", title=f"pairs in {output}")
     table.add_row("pairs", str(summary["pairs"]))
     for kind in ("skipped", "dropped"):

@@ -27,6 +27,7 @@ from lpm.preference import Scorer, described
 from lpm.sample import base_puppet
 from lpm.train.checkpoint import fingerprint, load_model
 from lpm.train.data import cache_folder, only_global
+from lpm.train.device import on_device
 from lpm.train.pairs import PairSettings, make_pairs
 from lpm.types import Batch
 
@@ -103,10 +104,10 @@ class PairData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Draw the corpus and make the pairs, whatever of them is missing."""
+        model = on_device(base_puppet() if self.weights is None else load_model(self.weights), self.device)
         build_corpus(self.corpus_folder, self.corpus, self.workers)
-        model = base_puppet() if self.weights is None else load_model(self.weights)
         shards = list_shards(self.corpus_folder / "shards", "train-")
-        make_pairs(model.to(self.device), shards, self.folder, self.scorers, self.settings)
+        make_pairs(model, shards, self.folder, self.scorers, self.settings)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return an endless loader of pairs: ``latents_BTCYX`` the winners, ``loser_BTCYX`` the losers."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from lpm.data import list_shards
 from lpm.sample import base_puppet
 from lpm.train.checkpoint import load_model
+from lpm.train.device import on_device
 from lpm.train.trajectories import TrajectorySettings, make_trajectories
 
 
@@ -53,6 +54,6 @@ def trajectories(
     folder = corpus / "shards" if (corpus / "shards").is_dir() else corpus
     shards = list_shards(folder, f"{split}-" if split else "")
     teacher = base_puppet() if model is None else load_model(model)
-    summary = make_trajectories(teacher.to(device), shards, output, settings)
+    summary = make_trajectories(on_device(teacher, device), shards, output, settings)
     dropped = "".join(f", {count} dropped ({reason})" for reason, count in summary["dropped"].items())
     print(f"{summary['trajectories']} trajectories in {output}{dropped}")

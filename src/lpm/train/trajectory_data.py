@@ -15,6 +15,7 @@ from lpm.data.puppets.plan import CorpusSpec, spec_hash
 from lpm.sample import base_puppet
 from lpm.train.checkpoint import fingerprint, load_model
 from lpm.train.data import cache_folder
+from lpm.train.device import on_device
 from lpm.train.trajectories import TrajectorySettings, check_made, make_trajectories
 from lpm.types import Batch
 
@@ -69,7 +70,8 @@ class TrajectoryData(LightningDataModule):
         """Draw the corpus and make the trajectories, whatever of them is missing; given ones are only checked.
 
         Raises:
-            ValueError: the folder holds trajectories of another teacher, other settings or other clips, or not all.
+            ValueError: the folder holds trajectories of another teacher, other settings or other clips, or not all of
+                them; or there is no such device.
         """
         teacher = base_puppet() if self.teacher is None else load_model(self.teacher)
         if self.given and (self.folder / "trajectories.json").exists():
@@ -78,9 +80,10 @@ class TrajectoryData(LightningDataModule):
                 return
             if not self.corpus_folder.exists():
                 raise ValueError(f"{self.folder} does not hold all trajectories yet; run `lpm data trajectories` again")
+        teacher = on_device(teacher, self.device)
         build_corpus(self.corpus_folder, self.corpus, self.workers)
         shards = list_shards(self.corpus_folder / "shards", "train-")
-        make_trajectories(teacher.to(self.device), shards, self.folder, self.settings)
+        make_trajectories(teacher, shards, self.folder, self.settings)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return an endless loader of whole clips."""
