@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
+from lpm.backbone import CausalDiT
 from lpm.distill import Chance, CodecDistance, Judged, OffPolicy, OnPolicy, Refine, last_window, on_policy
 from lpm.sample import FewSteps, backbone_steps, online_levels, refiner_steps, roll_out
 from lpm.types import AudioFeatures, Conditions
@@ -62,6 +63,27 @@ def test_gradient_reaches_every_parameter_and_nothing_else(stage):
     (judged * torch.randn_like(judged)).sum().backward()
     assert without_gradient(student.backbone) == []
     assert not any(x.grad is not None for x in student.codec.parameters())
+
+
+@pytest.mark.parametrize(("stage", "networks"), [(OnPolicy(STEPS, Judged(shortest=4)), 1), (ALL[3], 2)])
+def test_the_last_chunk_is_not_remembered_but_its_noise_is_drawn(stage, networks, monkeypatch):
+    student = tiny_student(sink=1, window=1)
+    latents, conditions = hidden_somewhere(9)
+    stage.begin(student)
+    own, calls, noises = CausalDiT.extend, [], []
+    monkeypatch.setattr(CausalDiT, "extend", lambda *args: (calls.append(args), own(*args)))
+    monkeypatch.setattr(Judged, "draw", lambda *_: (4, 1))
+    monkeypatch.setattr(Chance, "number", lambda self, low, high: high - 1)
+
+    def noise(self, like):
+        noises.append(like)
+        return torch.zeros_like(like)
+
+    monkeypatch.setattr(Chance, "noise", noise)
+    stage.forward(student, latents, conditions, FPS, Chance(0, 0))
+    assert len(calls) == 3 * networks
+    each = 3 if networks == 1 else 4  # at the start, at T1, in the history; a refiner's start
+    assert len(noises) == 4 * each
 
 
 @pytest.mark.parametrize("stage", ALL)

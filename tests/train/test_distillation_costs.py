@@ -169,9 +169,9 @@ def pictures(network, clip):
 
 
 def rolled(network, clip, chunks, evaluations):
-    """Operations of a roll-out: the pictures, and each chunk's evaluations and one more to remember it."""
+    """Operations of a roll-out: the pictures, each chunk's evaluations, and one more to remember it but the last."""
     remember = 1 - 1 / len(network.blocks)
-    return pictures(network, clip) + chunks * (evaluations + remember) * in_cache(network, clip)
+    return pictures(network, clip) + (chunks * evaluations + (chunks - 1) * remember) * in_cache(network, clip)
 
 
 def whole(network, clip, chunks, skip=True):

@@ -1,5 +1,7 @@
 """Clips of chunks: points of trajectories, one value per chunk, and the window that a teacher judges."""
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -7,8 +9,9 @@ from torch import Tensor
 
 from lpm.backbone import CausalDiT
 from lpm.flow import Coordinates
-from lpm.sample import PerformanceModel
+from lpm.sample import FewSteps, PerformanceModel, add_noise
 from lpm.sample.performance import shift_audio
+from lpm.sample.rollout import Noise
 from lpm.types import Conditions
 
 
@@ -54,6 +57,16 @@ def per_frame(values_BN: Tensor, chunk: int) -> Tensor:
 def enter_points(coordinates: Coordinates, points_BSTCYX: Tensor) -> Tensor:
     """Bring codec latents of several points into the space where noise is added."""
     return coordinates.enter(points_BSTCYX.flatten(0, 1)).unflatten(0, points_BSTCYX.shape[:2])
+
+
+def take(chunks: Iterable[Tensor], count: int, steps: FewSteps, noise: Noise) -> list[Tensor]:
+    """Return the first chunks of a roll-out, the last of which is never remembered: nobody looks back to it.
+
+    The noise with which it would be is drawn all the same, so that what comes later has the noise that it always had.
+    """
+    made = list(islice(chunks, count))
+    add_noise(made[-1].detach(), steps.history, noise)
+    return made
 
 
 def causal_backbone(model: PerformanceModel) -> CausalDiT:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lpm.distill.chance import Chance
-from lpm.distill.clip import StudentClip, causal_backbone, count_chunks
+from lpm.distill.clip import StudentClip, causal_backbone, count_chunks, take
 from lpm.distill.stage import Judged
 from lpm.sample import FewSteps, PerformanceModel, hear, roll_out
 from lpm.types import Conditions
@@ -49,5 +49,5 @@ class OnPolicy(nn.Module):
             chunks - judged,
             self.through_history,
         )
-        path = torch.cat([picture_BCYX[:, None], *made], dim=1)
+        path = torch.cat([picture_BCYX[:, None], *take(made, chunks, self.steps, chance.noise)], dim=1)
         return self.judged.window(model, path, judged, conditions, fps)

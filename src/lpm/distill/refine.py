@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lpm.backbone import CausalDiT
 from lpm.distill.chance import Chance
-from lpm.distill.clip import StudentClip, causal_backbone, count_chunks
+from lpm.distill.clip import StudentClip, causal_backbone, count_chunks, take
 from lpm.distill.stage import Judged
 from lpm.sample import FewSteps, PerformanceModel, add_noise, hear, roll_out
 from lpm.sample.pretrained import load_weights, read_weights
@@ -60,7 +60,7 @@ class Refine(nn.Module):
             chance.noise,
             learn_from=chunks - judged,
         )
-        path = torch.cat([picture_BCYX[:, None], *made], dim=1)
+        path = torch.cat([picture_BCYX[:, None], *take(made, chunks, self.steps, chance.noise)], dim=1)
         return self.judged.window(model, path, judged, conditions, fps)
 
     @torch.no_grad()
@@ -86,4 +86,5 @@ class Refine(nn.Module):
             self.backbone_steps,
             chance.noise,
         )
-        return [add_noise(chunk, self.steps.levels[0], chance.noise) for chunk in rough]
+        starts = (add_noise(chunk, self.steps.levels[0], chance.noise) for chunk in rough)
+        return take(starts, len(noises), self.backbone_steps, chance.noise)
