@@ -177,5 +177,5 @@ class DistributionTraining(LightningModule):
 
 
 def adamw_without_momentum(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Return AdamW as for adversaries, whose gradients turn: DMD2's and Self Forcing's choice."""
+    """Return AdamW as for adversaries, whose gradients turn, with the betas of Self Forcing; DMD2 has (.9, .999)."""
     return torch.optim.AdamW(groups, betas=(0.0, 0.999), weight_decay=0.01)
