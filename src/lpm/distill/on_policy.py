@@ -13,6 +13,9 @@ from lpm.types import Conditions
 class OnPolicy(nn.Module):
     """Stage 3: the student's own roll-out through its cache, from noise; it leaves at a random step.
 
+    That step is drawn once for all chunks, so only where it is the last one do chunks look back to what a stream would
+    remember.
+
     Sources: LPM 1.0, Online LPM, stage 3; Self Forcing (Huang et al. 2025), for the random exit and the gradient of one
     step alone.
 
