@@ -18,7 +18,7 @@ from lpm.flow import PredictClean, Residual
 from lpm.objective import FlowMatching
 from lpm.objective.flow_matching import Draw
 from lpm.sample import PerformanceModel
-from lpm.train import BaseTraining, SeedSteps, Sharded, ShardedAverage
+from lpm.train import BaseTraining, SeedSteps, ShardData, Sharded, ShardedAverage
 from lpm.train.shard import replica
 from lpm.types import Batch, References
 
@@ -199,3 +199,13 @@ def commands(runs: list[list[str]]) -> list[int]:
 def die(folder, context) -> None:
     """Train until the third step, and die in it."""
     train(folder, context=context, die_at=2)
+
+
+def places(own: str, codec, settings: dict) -> tuple[list[list[str]], dict]:
+    """What this process draws of one's own shards in three batches of one clip, and what it saves."""
+    data = ShardData(own, codec, **{**settings, "batch_size": 1})
+    keys = []
+    for batch, _ in zip(data.train_dataloader(), range(3)):
+        data.train_clips.advance(batch)
+        keys.append(batch.keys)
+    return keys, data.state_dict()

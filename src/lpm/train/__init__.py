@@ -26,6 +26,7 @@ from lpm.train.revealed import Revealed, differences, measure_revealed, summaris
 from lpm.train.seed import SeedSteps
 from lpm.train.seeing import reference_performers
 from lpm.train.shard import Sharded
+from lpm.train.shard_data import ShardData
 from lpm.train.speech import ExportSpeech, SpeechTraining
 from lpm.train.stream import StreamRequest, StreamRequests, WriteStreams
 from lpm.train.student import StudentAverage
@@ -66,6 +67,7 @@ __all__ = [
     "SaveAdapter",
     "SaveLast",
     "SeedSteps",
+    "ShardData",
     "Sharded",
     "ShardedAverage",
     "SpeechTraining",

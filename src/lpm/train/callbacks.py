@@ -33,8 +33,9 @@ class PerformanceReport(Callback):
     """Measure the model on held-out clips when training ends; print a table, write figures, videos and strips.
 
     Needs a data module with ``performance_loaders(sets) -> dict[str, DataLoader]`` of clips with pixels and truth, such
-    as ``PuppetData``. Writes ``performance.json`` and ``media/*.mp4, *.png`` into the logger's folder and scalars and
-    strips to TensorBoard. ``lightning test`` measures the test split the same way.
+    as ``PuppetData``; clips without truth, as of ``ShardData``, are performed and shown, not measured. Writes
+    ``performance.json`` and ``media/*.mp4, *.png`` into the logger's folder and scalars and strips to TensorBoard.
+    ``lightning test`` measures the test split the same way.
 
     Args:
         steps: solver steps.
@@ -59,20 +60,25 @@ class PerformanceReport(Callback):
         """Measure every set on the first process."""
         if not trainer.is_global_zero:
             return
-        from lpm.data.puppets import read
-
         pl_module.eval()
         model = model_of(pl_module)
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         results = {}
         for name, loader in sets.items():
+            first = next(iter(loader))
+            self.save_media(trainer, pl_module, first, folder / "media", name)
+            if "aperture" not in first.truth:
+                print(f"{name}: not measured, clips have no ground truth; videos and strip in {folder / 'media'}")
+                continue
+            from lpm.data.puppets import read
+
             report = measure(model, loader, read, steps=self.steps, chunk=self.chunk, seed=self.seed)
-            self.save_media(trainer, pl_module, next(iter(loader)), folder / "media", name)
             results[name] = report.as_dict()
             print_report(name, report)
             log_report(trainer, name, report)
-        write_json(folder / "performance.json", results)
-        print(f"figures in {folder / 'performance.json'}, videos and strips in {folder / 'media'}")
+        if results:
+            write_json(folder / "performance.json", results)
+            print(f"figures in {folder / 'performance.json'}, videos and strips in {folder / 'media'}")
 
     def save_media(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, folder: Path, name: str) -> None:
         """Write the first clips of a set as mp4 with sound, and one strip: truth above what was generated."""

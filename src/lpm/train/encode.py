@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -15,7 +16,19 @@ from filelock import FileLock
 from rich.progress import track
 from torch import Tensor, nn
 
-from lpm.data import Sample, ShardWriter, decode, list_shards, read_meta, read_shard, read_video, write_index
+from lpm.data import (
+    Counts,
+    Sample,
+    ShardWriter,
+    apply,
+    decode,
+    list_shards,
+    read_meta,
+    read_shard,
+    read_video,
+    valid,
+    write_index,
+)
 from lpm.train.frames import to_pixels
 from lpm.types import Codec
 
@@ -47,7 +60,9 @@ def encode_sample(codec: Codec, sample: dict[str, bytes]) -> dict[str, bytes]:
     """Return a sample's latents: ``latent.npy`` the clip, ``still.npy`` each 4k-th frame alone, ``ref.npy`` the
     references in the order of ``json``.
     """
-    video = to_pixels(read_video(sample["mp4"])[0])
+    assert isinstance(codec, nn.Module)
+    device = next(codec.parameters()).device
+    video = to_pixels(read_video(sample["mp4"])[0]).to(device)
     references = [row["file"] for row in read_meta(sample).get("references", [])]
     pictures = [to_pixels(decode(sample, name)) for name in references]
     encoded = {
@@ -55,22 +70,39 @@ def encode_sample(codec: Codec, sample: dict[str, bytes]) -> dict[str, bytes]:
         "still.npy": npy(codec.encode_frames(video[:: codec.stride_t])),
     }
     if pictures:
-        encoded["ref.npy"] = npy(codec.encode_frames(torch.stack(pictures)))
+        encoded["ref.npy"] = npy(codec.encode_frames(torch.stack(pictures).to(device)))
     return encoded
 
 
-def encode_shard(codec: Codec, shard: Path, folder: Path) -> int:
-    """Write one shard with latents into ``folder`` under the same name, whole or not at all; return its samples."""
+def encode_shard(codec: Codec, shard: Path, folder: Path, drop: bool = False) -> Counter[str]:
+    """Write one shard with latents into ``folder`` under the same name, whole or not at all.
 
-    def encoded() -> Iterator[Sample]:
-        for sample in read_shard(shard):
-            plain = {name: value for name, value in sample.items() if name == "__key__" or not name.startswith("__")}
-            try:
-                yield plain | encode_sample(codec, sample)
-            except ValueError as error:
-                raise ValueError(f"sample {sample['__key__']} of {shard}: {error}") from error
+    Returns:
+        How many samples were ``encoded``, and with ``drop``, how many were left out, by reason.
 
-    return write_shard(encoded(), folder / shard.name)
+    Raises:
+        ValueError: a sample cannot be encoded, unless it is to be dropped.
+    """
+
+    def encode(sample: Sample) -> Sample:
+        try:
+            return plain(sample) | encode_sample(codec, sample)
+        except ValueError as error:
+            if drop:
+                raise
+            raise ValueError(f"sample {sample['__key__']} of {shard}: {error}") from error
+
+    counts = Counts()
+    encoded = apply(valid(read_shard(shard), counts), encode, counts) if drop else map(encode, read_shard(shard))
+    samples = write_shard(encoded, folder / shard.name)
+    if not samples:
+        (folder / shard.name).unlink(missing_ok=True)  # of a shard that was there before
+    return Counter(encoded=samples) + counts.dropped
+
+
+def plain(sample: Sample) -> Sample:
+    """Return a sample's key and fields as stored, without what reading notes beside them."""
+    return {name: value for name, value in sample.items() if name == "__key__" or not name.startswith("__")}
 
 
 def write_shard(samples: Iterable[Sample], path: Path) -> int:
@@ -87,35 +119,56 @@ def write_shard(samples: Iterable[Sample], path: Path) -> int:
     return sum(made.samples for made in writer.shards)
 
 
-def encode_corpus(codec: Codec, shards: Path, folder: Path, workers: int | None = None) -> None:
-    """Encode every shard of a corpus that ``folder`` does not hold yet, with a progress bar; then index the folder.
+def encode_corpus(
+    codec: Codec, shards: Path, folder: Path, workers: int | None = None, drop: bool = False
+) -> Counter[str]:
+    """Encode every shard that ``folder`` does not hold yet, or holds of an older file, with a progress bar.
 
-    ``workers`` processes of one thread each share the shards, one per core if None. A second run that wants the same
-    folder waits for the first, and then finds it finished.
+    ``workers`` processes of one thread each share the shards, one per core if None; 1 is this process, on the codec's
+    device. A second run that wants the same folder waits for the first, and then finds it finished.
+
+    Args:
+        codec: makes the latents.
+        shards: folder to read.
+        folder: folder to write, made if missing, and indexed.
+        workers: processes.
+        drop: leave out and count samples that cannot be encoded, instead of raising.
+
+    Returns:
+        How many samples were ``encoded`` now, and how many left out, by reason.
     """
     wanted = [Path(shard.path) for shard in list_shards(shards)]
     folder.mkdir(parents=True, exist_ok=True)
+    counts: Counter[str] = Counter()
     with FileLock(folder / ".lock"):
-        missing = [shard for shard in wanted if not (folder / shard.name).exists()]
+        missing = [shard for shard in wanted if not is_newer(folder / shard.name, shard)]
         if not missing:
-            return
+            return counts
         assert isinstance(codec, nn.Module)
         codec.eval()
-        encoded = encode_shards(codec, missing, folder, min(workers or os.cpu_count() or 1, len(missing)))
-        for _ in track(encoded, description="encoding the corpus", total=len(missing)):
-            pass
+        encoded = encode_shards(codec, missing, folder, min(workers or os.cpu_count() or 1, len(missing)), drop)
+        for row in track(encoded, description="encoding the corpus", total=len(missing)):
+            counts += row
         write_index(folder)
+    return counts
 
 
-def encode_shards(codec: Codec, shards: list[Path], folder: Path, workers: int) -> Iterator[int]:
-    """Yield the samples of each shard as it is done."""
+def is_newer(made: Path, source: Path) -> bool:
+    """Tell whether a file was made, and of the source as it is now."""
+    return made.exists() and made.stat().st_mtime >= source.stat().st_mtime
+
+
+def encode_shards(
+    codec: Codec, shards: list[Path], folder: Path, workers: int, drop: bool = False
+) -> Iterator[Counter[str]]:
+    """Yield what became of the samples of each shard as it is done."""
     if workers == 1:
-        yield from (encode_shard(codec, shard, folder) for shard in shards)
+        yield from (encode_shard(codec, shard, folder, drop) for shard in shards)
         return
     fresh = multiprocessing.get_context("spawn")  # a forked child would inherit torch's thread pool in a bad state
     with ProcessPoolExecutor(workers, fresh, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            for job in as_completed([pool.submit(encode_shard, codec, shard, folder) for shard in shards]):
+            for job in as_completed([pool.submit(encode_shard, codec, shard, folder, drop) for shard in shards]):
                 yield job.result()
         except ValueError as error:  # a bad clip; shards that others are encoding are finished and kept
             pool.shutdown(cancel_futures=True)
