@@ -210,6 +210,8 @@ def test_a_cue_is_followed(folder):
         (["no/out.mp4", "--speak=voice.wav"], "folder no does not exist"),
         (["out.mp4", "--speak=voice.wav", "--listen=voice.wav"], "both voices come from voice.wav"),
         (["out.mp4", "--seconds=-1"], "seconds of -1.0 are not positive"),
+        (["out.mp4", "--seconds=.inf"], "seconds of inf are not positive and finite"),
+        (["out.mp4", "--seconds=1", "--guidance={speak: .nan}"], "guidance of speak of nan is no finite number"),
         (["out.mp4", "--seconds=1", "--fps=0"], "fps of 0.0 is not positive"),
         (["out.mp4", "--seconds=1", "--guidance={voice: 2}"], "guidance of voice"),
         (["out.mp4", "--seconds=1", "--control=none"], "control file none is missing"),

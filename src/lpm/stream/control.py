@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Protocol
+from typing import Protocol
 
 from lpm.stream.sources import is_pipe
-from lpm.stream.stages import check_scales
+from lpm.stream.stages import check_scales, is_finite
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Cue:
 
 
 KINDS = {"text": str, "guidance": dict, "interrupt": bool, "stop": bool}
-LARGEST = sys.float_info.max
 PAUSE = 0.05  # seconds until a pipe that nobody writes is looked at again
 
 
@@ -57,17 +56,13 @@ def parse_cue(line: str) -> Cue:
     for name, kind in KINDS.items():
         if name in found and not isinstance(found[name], kind):
             raise ValueError(f"cue {line[:80]!r}: {name} of {found[name]!r} has the wrong type")
-    check_scales(scales := found.get("guidance", {}))
-    numbers = {"at": found.get("at", 0)} | {f"guidance of {stream}": scale for stream, scale in scales.items()}
-    for name, value in numbers.items():
-        if not is_finite(value):
-            raise ValueError(f"cue {line[:80]!r}: {name} of {value!r} is no finite number")
+    if not is_finite(at := found.get("at", 0)):
+        raise ValueError(f"cue {line[:80]!r}: at of {at!r} is no finite number")
+    try:
+        check_scales(found.get("guidance", {}))
+    except ValueError as error:
+        raise ValueError(f"cue {line[:80]!r}: {error}") from error
     return Cue(**found)
-
-
-def is_finite(value: Any) -> bool:
-    """Tell whether a JSON value is a number that a float can hold."""
-    return type(value) in (int, float) and -LARGEST <= value <= LARGEST
 
 
 def read_cue(line: bytes) -> Cue:

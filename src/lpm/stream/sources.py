@@ -1,6 +1,5 @@
 """Where a voice comes from: a sound file, or samples that come in through a pipe."""
 
-import fcntl
 import os
 import stat
 import sys
@@ -200,9 +199,10 @@ class PipeSource:
 
 def hold_little(pipe: int) -> None:
     """Let a pipe hold no more than we read at once, where the system can; what waits in it is old when we begin."""
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with suppress(OSError):  # no pipe, or it holds more already
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, READ)
+    with suppress(ImportError, AttributeError, OSError):  # another system; no pipe, or it holds more already
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, READ)
 
 
 def open_source(path: Path, wait: bool) -> Source:

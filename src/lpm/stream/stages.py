@@ -4,8 +4,9 @@ So the generator may be at chunk n while the refiner is at n - 1 and the decoder
 is the same. Source: LPM 1.0, streaming inference.
 """
 
+import sys
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from lpm.stream.work import Work
 from lpm.types import Codec, Conditions
 
 GUIDED = ("text", "speak", "listen")
+LARGEST = sys.float_info.max
 
 
 class Stage(Protocol):
@@ -148,8 +150,16 @@ def first_cache(stage: Generator | Refiner, work: Work, session: Session) -> KVC
 
 
 def check_scales(scales: dict[str, float]) -> dict[str, float]:
-    """Return guidance scales that a stream can follow; ValueError names the others."""
+    """Return guidance scales that a stream can follow; ValueError names the others, and those that are not finite."""
     unknown = sorted(set(scales) - set(GUIDED))
     if unknown:
         raise ValueError(f"guidance of {', '.join(unknown)}; a stream guides {', '.join(GUIDED)}")
+    for stream, scale in scales.items():
+        if not is_finite(scale):
+            raise ValueError(f"guidance of {stream} of {scale!r} is no finite number")
     return scales
+
+
+def is_finite(value: Any) -> bool:
+    """Tell whether a value is a number that a float can hold."""
+    return type(value) in (int, float) and -LARGEST <= value <= LARGEST

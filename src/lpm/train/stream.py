@@ -77,8 +77,8 @@ def check_stream(request: StreamRequest, fps: float) -> None:
     check_output(Path(request.output))
     if not fps > 0:
         raise ValueError(f"fps of {fps} is not positive; choose 24")
-    if request.seconds is not None and not request.seconds > 0:
-        raise ValueError(f"seconds of {request.seconds} are not positive; leave them out to follow the voices")
+    if request.seconds is not None and not 0 < request.seconds < float("inf"):
+        raise ValueError(f"seconds of {request.seconds} are not positive and finite; leave them out for the voices")
     if not (request.speak or request.listen or request.seconds):
         raise ValueError("nothing to perform: give --speak, --listen or --seconds")
     if request.speak is not None and request.speak == request.listen:
@@ -91,7 +91,8 @@ class StreamRequests(LightningDataModule):
     """Requests as shows, performed one after the other.
 
     Args:
-        requests: what to perform; all pictures are read, and all voices opened, before the first video is made.
+        requests: what to perform; all pictures are read, and all sound files opened, before the first video is
+            made; pipes of voices when their show begins.
         size: height and width of the videos, divisible by 16.
         fps: frames a second.
     """
