@@ -21,7 +21,7 @@ class Cue:
     Attributes:
         at: seconds of video before which it waits; 0 is as soon as possible.
         text: the prompt from then on.
-        guidance: scales by stream from then on.
+        guidance: scales by stream from then on; streams that it leaves out are guided as the weights do by themselves.
         interrupt: the character falls silent; what it was still to say is forgotten.
         stop: the stream ends.
     """
