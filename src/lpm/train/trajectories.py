@@ -135,8 +135,8 @@ def make_trajectories(
 def check_made(folder: Path, teacher: PerformanceModel, settings: TrajectorySettings) -> None:
     """Raise ValueError unless a folder's trajectories are this teacher's with these settings, of whatever clips."""
     found, wanted = json.loads((folder / "trajectories.json").read_text()), origin(teacher, (), settings)
-    same = wanted["settings"]
-    other = [f"{name} {value}" for name, value in found.get("settings", {}).items() if same.get(name) != value]
+    made = found.get("settings", {})
+    other = [f"{name} {made.get(name)}" for name, value in wanted["settings"].items() if made.get(name) != value]
     if other:
         raise ValueError(f"{folder} holds trajectories made with {', '.join(other)}; set the same in settings")
     if any(found.get(name) != wanted[name] for name in ("version", "model")):
