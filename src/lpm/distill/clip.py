@@ -60,9 +60,9 @@ def enter_points(coordinates: Coordinates, points_BSTCYX: Tensor) -> Tensor:
 
 
 def take(chunks: Iterable[Tensor], count: int, steps: FewSteps, noise: Noise) -> list[Tensor]:
-    """Return the first chunks of a roll-out, the last of which is never remembered: nobody looks back to it.
+    """Return the first ``count`` chunks of a roll-out; the last one is not remembered, since nobody looks back to it.
 
-    The noise with which it would be is drawn all the same, so that what comes later has the noise that it always had.
+    The noise that it would be remembered with is drawn all the same: what is drawn later stays what it was.
     """
     made = list(islice(chunks, count))
     add_noise(made[-1].detach(), steps.history, noise)
