@@ -7,6 +7,8 @@ import webdataset as wds
 
 from lpm.data import (
     Counts,
+    Cut,
+    Pixels,
     SchemaError,
     Shard,
     ShardWriter,
@@ -38,6 +40,16 @@ def test_a_video_that_is_not_as_told_has_a_reason(make_sample, change):
     with pytest.raises(SchemaError, match="json says") as caught:
         check_media(sample)
     assert caught.value.reason == "mp4 differs"
+
+
+def test_a_turned_video_has_a_reason(sample):
+    at = sample["mp4"].index(b"tkhd") + 44
+    half_turn = np.array([-65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    turned = {**sample, "mp4": sample["mp4"][:at] + half_turn + sample["mp4"][at + 36 :]}
+    for read in (check_media, lambda sample: Cut(9, [Pixels()])(sample, np.random.default_rng(0))):
+        with pytest.raises(SchemaError, match="turned by -180 degrees") as caught:
+            read(turned)
+        assert caught.value.reason == "turned frames"
 
 
 def test_plain_webdataset_reads_them(shards):

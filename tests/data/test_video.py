@@ -1,10 +1,12 @@
 import hashlib
+import io
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from lpm.data import encode_video, read_audio, read_video, write_video
+from lpm.data import SchemaError, encode_video, read_audio, read_video, write_video
 from lpm.data.video import open_media
 
 
@@ -53,6 +55,46 @@ def test_window_in_other_containers(tmp_path, kind):
 def test_any_frame_rate(fps):
     frames, rate = read_video(encode_video(moving(7), fps))
     assert len(frames) == 7 and rate == pytest.approx(fps, abs=1e-3)
+
+
+def shown_at(times):
+    """An mp4 with a frame at each of these milliseconds."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 48, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time, picture in zip(times, moving(len(times))):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def test_uneven_frame_times_are_refused_and_rounded_ones_are_not():
+    """Sound is cut by the frame's number: in a clip whose second half is slower it would be off by 0.4 s."""
+    with pytest.raises(SchemaError, match=r"ffmpeg -i in\.mp4 -vf fps=14 out\.mp4") as caught:
+        read_video(shown_at([*range(0, 480, 40), *range(480, 1940, 120)]), 0, 5)
+    assert caught.value.reason == "uneven frame times" and "\n" not in str(caught.value)
+    frames, fps = read_video(shown_at([round(number * 1000 / 30) for number in range(60)]))
+    assert len(frames) == 60 and fps == pytest.approx(30, abs=0.01)
+
+
+def with_matrix(mp4, *matrix):
+    """The same mp4, to be shown through the rows (a, b), (c, d)."""
+    at = mp4.index(b"tkhd") + 44
+    a, b, c, d = (65536 * value for value in matrix)
+    return mp4[:at] + np.array([a, b, 0, c, d, 0, 0, 0, 1 << 30], ">i4").tobytes() + mp4[at + 36 :]
+
+
+@pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
+def test_turned_frames_are_refused(clip, matrix):
+    assert with_matrix(clip, 1, 0, 0, 1) == clip
+    for start in (0, 30):
+        with pytest.raises(SchemaError, match=r"ffmpeg -i in\.mp4 out\.mp4") as caught:
+            read_video(with_matrix(clip, *matrix), start, 5)
+        assert caught.value.reason == "turned frames" and "\n" not in str(caught.value)
 
 
 def test_single_frame():

@@ -46,7 +46,7 @@ class Pixels:
             if anchor != start:
                 video = np.concatenate([read_video(sample["mp4"], anchor, 1)[0], video[1:]])
         except ValueError as error:
-            raise SchemaError("corrupt mp4", f"mp4: {error}") from error
+            raise SchemaError(getattr(error, "reason", "corrupt mp4"), f"mp4: {error}") from error
         images = reference_pixels(sample, references, video.shape[1], video.shape[2])
         return {"video_THWC": video, "reference_RHWC": images}
 

@@ -109,7 +109,8 @@ def check_media(sample: Sample) -> None:
     try:
         frames, fps = read_video(sample["mp4"])
     except ValueError as error:
-        raise SchemaError("corrupt mp4", f"sample {sample['__key__']}: mp4: {error}") from error
+        reason = getattr(error, "reason", "corrupt mp4")
+        raise SchemaError(reason, f"sample {sample['__key__']}: mp4: {error}") from error
     found = (*frames.shape[:3], round(fps, 3))
     told = (meta["frames"], meta["height"], meta["width"], round(meta["fps"], 3))
     if found != told:

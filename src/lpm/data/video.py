@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+from lpm.data.schema import SchemaError
 from lpm.types import SAMPLE_RATE
 
 BT601 = 5  # the matrix swscale uses for RGB -> YUV; tagged in the file so that players use the same one
@@ -25,13 +26,16 @@ EXACT = {"x264-params": "asm=sse4.2"} if platform.machine().lower() in ("x86_64"
 def read_video(source: Path | str | bytes, start: int = 0, count: int | None = None) -> tuple[np.ndarray, float]:
     """Decode ``count`` frames from frame ``start`` on (all by default): exactly those of the whole decode.
 
-    Only the group of pictures that holds the window is decoded; packets before it are listed, not decoded.
+    Only the group of pictures that holds the window is decoded; packets before it are listed, not decoded. Frame i is
+    the one shown i / fps seconds after the first, so a file in which it is not is refused.
 
     Returns:
         RGB uint8 (T, H, W, 3) and frames a second.
 
     Raises:
         ValueError: if the file is missing, corrupt, without pictures, or shorter than the window.
+        SchemaError: if frames are shown more than half a frame from even times, or turned; the message says how to
+            encode the file again.
     """
     times, fps = _list_frames(source)
     count = len(times) - start if count is None else count
@@ -122,7 +126,21 @@ def _list_frames(source: Path | str | bytes) -> tuple[list[int], float]:
         times = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
         if not times:
             raise ValueError(f"{name_of(source)} is empty: it holds no video frame; record or export it again")
-        return times, float(stream.average_rate or stream.guessed_rate)
+        fps = float(stream.average_rate or stream.guessed_rate)
+        _check_even(np.array(times) * float(stream.time_base), fps, name_of(source))
+        return times, fps
+
+
+def _check_even(seconds_T: np.ndarray, fps: float, name: str) -> None:
+    shown = seconds_T - seconds_T[0]
+    stray = np.abs(shown * fps - np.arange(len(shown)))
+    worst = int(stray.argmax())
+    if stray[worst] > 0.5:  # containers round times, by far less
+        raise SchemaError(
+            "uneven frame times",
+            f"{name} shows frame {worst} at {shown[worst]:.3f} s, more than half a frame from the {worst / fps:.3f} s "
+            f"of an even {fps:.5g} a second; encode it evenly: ffmpeg -i in.mp4 -vf fps={max(1, round(fps))} out.mp4",
+        )
 
 
 def _decode_at(source: Path | str | bytes, times: list[int], seek: bool) -> list[np.ndarray]:
@@ -134,6 +152,12 @@ def _decode_at(source: Path | str | bytes, times: list[int], seek: bool) -> list
         if seek:
             container.seek(times[0], stream=stream, backward=True)
         for frame in container.decode(stream):
+            if frame.rotation:
+                raise SchemaError(
+                    "turned frames",
+                    f"{name_of(source)} is to be shown turned by {frame.rotation} degrees, 0 is wanted; "
+                    "store the frames as shown: ffmpeg -i in.mp4 out.mp4",
+                )
             if frame.pts in wanted:
                 frames.append(frame.to_ndarray(format="rgb24"))
             if len(frames) == len(times):
