@@ -159,6 +159,13 @@ def test_mixed_rates_and_sizes_are_refused(sample, make_sample):
         collate([CUT(sample, rng()), other])
 
 
+def test_rates_that_differ_by_their_rounding_share_a_batch(make_sample):
+    """29.997 and 30 frames a second; 121 frames of sound differ by 6 samples."""
+    cut = Cut(frames=121, pictures=[], fps=30.0, start=first_start)
+    batch = collate([cut(make_sample(number, 121, fps), rng()) for number, fps in enumerate((29.997, 30.0))])
+    assert batch.fps == 30.0 and batch.speak_BS.shape == (2, round(121 / 30 * 16_000))
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [
@@ -178,6 +185,16 @@ def test_a_sample_without_any_reference_has_a_reason(make_sample):
     with pytest.raises(SchemaError, match="0 references; give at least one picture") as caught:
         CUT(sample, rng())
     assert caught.value.reason == "no reference"
+
+
+def test_sound_alone_needs_a_voice(sample):
+    """Either voice is enough; a clip without any would teach silence."""
+    cut = replace(CUT, pictures=[])
+    for voice in ("speak.wav", "listen.wav"):
+        assert cut({name: value for name, value in sample.items() if name != voice}, rng()).fps == 24.0
+    with pytest.raises(SchemaError, match=r"neither speak\.wav nor listen\.wav") as caught:
+        cut({name: value for name, value in sample.items() if not name.endswith("wav")}, rng())
+    assert caught.value.reason == "no sound"
 
 
 @pytest.mark.parametrize(

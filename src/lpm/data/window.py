@@ -133,10 +133,10 @@ class Cut:
 
     Args:
         frames: window length, 1 + 4k.
-        pictures: sources of pictures, such as ``[Latents()]``; none for sound alone, which needs no reference.
+        pictures: sources of pictures, such as ``[Latents()]``; none for sound alone, which needs a voice and no reference.
         history: seconds of audio before the first frame.
         lookahead: seconds of audio after the last frame.
-        fps: when given, samples of another rate are dropped (a batch needs one rate).
+        fps: when given, the rate of every clip, since a batch needs one; samples that differ by more than 0.01 are dropped.
         start: chooses the first frame: ``random_start``, ``early_start``, ``first_start`` or ``last_start``.
         references: chooses the references: ``draw_references`` or ``all_references``.
         beginning: chooses how the window begins: ``begin``, ``begin_or_continue`` or ``continue_from_causal``.
@@ -159,10 +159,12 @@ class Cut:
             raise ValueError(f"history {self.history} and lookahead {self.lookahead} must be 0 seconds or more")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Clip:
-        """Return the clip; raises SchemaError when the sample is too short, of another rate, or unreadable."""
-        meta, fps = sample["json"], float(sample["json"]["fps"])
-        self._check(meta)
+        """Return the clip; raises SchemaError when the sample is too short, of another rate, without what is cut, or unreadable."""
+        meta = sample["json"]
+        self._check(sample)
+        fps = float(meta["fps"] if self.fps is None else self.fps)
         start = self.start(meta["frames"], self.frames, rng)
+        first = start / meta["fps"]
         listed = meta.get("references", [])
         if self.pictures and not listed:
             raise SchemaError("no reference", "0 references; give at least one picture of the character")
@@ -173,8 +175,8 @@ class Cut:
         return Clip(
             key=sample["__key__"],
             fps=fps,
-            speak_S=self._audio(sample, "speak.wav", start / fps, fps),
-            listen_S=self._audio(sample, "listen.wav", start / fps, fps),
+            speak_S=self._audio(sample, "speak.wav", first, fps),
+            listen_S=self._audio(sample, "listen.wav", first, fps),
             history=self.history,
             text=meta.get("caption", ""),
             state_T=states_to_frames(meta["states"], meta["frames"])[start : start + self.frames],
@@ -186,11 +188,14 @@ class Cut:
             **{name: value for part in parts for name, value in part.items()},
         )
 
-    def _check(self, meta: dict[str, Any]) -> None:
+    def _check(self, sample: Sample) -> None:
+        meta = sample["json"]
         if meta["frames"] < self.frames:
             raise SchemaError("short", f"{meta['frames']} frames are below the window of {self.frames}; shorten it")
         if self.fps is not None and abs(meta["fps"] - self.fps) > 0.01:
             raise SchemaError("fps", f"{meta['fps']} frames a second, {self.fps} are wanted; convert the clip")
+        if not self.pictures and not {"speak.wav", "listen.wav"} & sample.keys():
+            raise SchemaError("no sound", "neither speak.wav nor listen.wav; give at least one of the voices")
 
     def _audio(self, sample: Sample, name: str, start: float, fps: float) -> np.ndarray:
         samples = decode(sample, name) if name in sample else np.zeros(0, np.float32)
