@@ -203,6 +203,14 @@ def test_memory_counts_drops_and_reads_no_video_without_need(damaged):
     assert MemoryClips(damaged, Cut(frames=9, pictures=[Pixels()]), 2).dropped == {"corrupt mp4": 1, "short": 1}
 
 
+def test_pairs_are_read_as_pixels_too(tmp_path, make_sample):
+    """Both performances are mp4s; neither is decoded while loading."""
+    with ShardWriter(tmp_path, "train") as writer:
+        writer.write({**make_sample(0), "loser.mp4": make_sample(1)["mp4"]})
+    pairs = MemoryClips(tmp_path, Cut(frames=9, pictures=[Pixels()]), 1)
+    assert not pairs.dropped and pairs.draw(0).video_BTCHW.shape[1] == 9
+
+
 @pytest.mark.parametrize("workers, stops", [(0, range(1, 8)), (2, [3])])
 def test_resume_counts_drops_once(damaged, workers, stops):
     """A drop between the last batch used and the stop is met again after resuming, and counted then."""

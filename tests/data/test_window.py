@@ -21,7 +21,9 @@ from lpm.data import (
     draw_kinds,
     draw_references,
     early_start,
+    decode,
     first_start,
+    pack,
     random_start,
     read_audio,
     read_video,
@@ -197,6 +199,9 @@ def test_sound_alone_needs_a_voice(sample):
     assert caught.value.reason == "no sound"
 
 
+TRUTH = pack({"truth.npz": {"controls": np.zeros((17, 2), np.float32), "names": np.array(["yaw", "smile"])}})["truth.npz"]
+
+
 @pytest.mark.parametrize(
     "field, value, reason",
     [
@@ -205,6 +210,12 @@ def test_sound_alone_needs_a_voice(sample):
         ("speak.wav", float_wav(np.full(16_000, np.nan)), "corrupt speak.wav"),
         ("ref.01.png", b"broken", "corrupt reference"),
         ("truth.npz", b"broken", "corrupt truth.npz"),
+        ("truth.npz", TRUTH[: len(TRUTH) // 2], "corrupt truth.npz"),
+        ("truth.npz", TRUTH[:70] + b"\xff\xff" + TRUTH[72:], "corrupt truth.npz"),
+        ("truth.npz", {"controls": np.zeros((17, 1)), "names": np.array(["yaw", "smile"])}, "truth"),
+        ("latent.npy", b"\x93NUMPY\x01\x00\x02\x00{(", "corrupt latent.npy"),
+        ("latent.npy", np.zeros(()), "latents"),
+        ("ref.npy", np.zeros((2, 2, 4, 4), np.float16), "latents"),
         ("latent.npy", np.zeros((2, 2, 4, 4), np.float16), "latents"),
     ],
 )
@@ -212,6 +223,14 @@ def test_damaged_fields_have_a_reason(sample, field, value, reason):
     with pytest.raises(SchemaError) as caught:
         CUT({**sample, field: value}, rng())
     assert caught.value.reason == reason
+
+
+def test_a_huge_picture_is_corrupt(sample, monkeypatch):
+    """Pillow refuses to decode what would fill the memory."""
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(SchemaError, match=r"ref\.00\.png: Image size") as caught:
+        decode(sample, "ref.00.png")
+    assert caught.value.reason == "corrupt reference"
 
 
 def test_window_must_be_one_plus_a_multiple_of_four():

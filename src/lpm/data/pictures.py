@@ -110,7 +110,7 @@ class TrajectoryLatents:
     ) -> dict[str, np.ndarray]:
         """Return ``points_STCYX``, ``latents_TCYX`` and ``reference_RCYX``."""
         first, count = start // STRIDE, 1 + (frames - 1) // STRIDE
-        points = _latents(sample, "trajectory.npy")
+        points = _latents(sample, "trajectory.npy", dimensions=5)
         if anchor:
             raise ValueError(f"a trajectory begins with frame 0, not {anchor}; let windows begin by first_start")
         if first + count > points.shape[1]:
@@ -125,11 +125,18 @@ class TrajectoryLatents:
 
 def _references(sample: Sample, references: Sequence[int], like_TCYX: np.ndarray) -> np.ndarray:
     rows = list(references)
-    return _latents(sample, "ref.npy")[rows] if rows else np.zeros((0, *like_TCYX.shape[1:]), like_TCYX.dtype)
+    if not rows:
+        return np.zeros((0, *like_TCYX.shape[1:]), like_TCYX.dtype)
+    latents = _latents(sample, "ref.npy")
+    if max(rows) >= len(latents):
+        raise SchemaError("latents", f"ref.npy covers {len(latents)} of {max(rows) + 1} references; encode again")
+    return latents[rows]
 
 
-def _latents(sample: Sample, name: str) -> np.ndarray:
+def _latents(sample: Sample, name: str, dimensions: int = 4) -> np.ndarray:
     if name not in sample:
         raise SchemaError("no latents", f"{name} is missing; encode the shards with a codec first, or read pixels")
     array: np.ndarray = decode(sample, name)
+    if array.ndim != dimensions:
+        raise SchemaError("latents", f"{name} of shape {array.shape} has not {dimensions} dimensions; encode again")
     return array

@@ -133,6 +133,8 @@ def _check_header(key: str, meta: dict[str, Any]) -> None:
         raise SchemaError("key", f"sample {key} calls itself {meta['key']!r} in json; make both equal")
     if not isinstance(caption := meta.get("caption", ""), str):
         raise SchemaError("caption", f"sample {key}: caption {caption!r} is no text; write a string, or leave it out")
+    if not isinstance(identity := meta.get("identity", ""), str | int):
+        raise SchemaError("identity", f"sample {key}: identity {identity!r} is no name; write a string, or leave it out")
     for name in ("fps", "frames", "width", "height"):
         value = meta.get(name)
         whole = name == "fps" or isinstance(value, int)
@@ -148,6 +150,8 @@ def _check_states(key: str, meta: dict[str, Any]) -> None:
     for span in states:
         if not isinstance(span, list | tuple) or len(span) != 3 or span[2] not in STATES:
             raise SchemaError("state label", f"sample {key}: state {span!r} is not [start, end, one of {STATES}]")
+        if any(not isinstance(end, int) or isinstance(end, bool) for end in span[:2]):
+            raise SchemaError("state ends", f"sample {key}: state {span!r} has ends that are no whole frames; round them")
         if span[0] != at or span[1] <= at:
             raise SchemaError(
                 "states cover",
@@ -162,8 +166,8 @@ def _check_states(key: str, meta: dict[str, Any]) -> None:
 
 def _check_reference_files(key: str, sample: Sample, references: Sequence[dict[str, Any]]) -> None:
     for row in references:
-        name = row.get("file", "")
-        if not re.fullmatch(r"ref\.\d+\.png", name):
+        name = row.get("file")
+        if not isinstance(name, str) or not re.fullmatch(r"ref\.\d+\.png", name):
             raise SchemaError("reference file", f"sample {key}: reference file {name!r} is not ref.NN.png; rename it")
         if name not in sample:
             raise SchemaError("reference file", f"sample {key}: reference file {name} is missing; add it to the sample")

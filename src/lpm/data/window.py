@@ -208,7 +208,11 @@ def _cut_truth(sample: Sample, start: int, frames: int) -> dict[str, np.ndarray]
     truth = decode(sample, "truth.npz")
     if not {"controls", "names"} <= truth.keys():
         raise SchemaError("truth", f"truth.npz holds {sorted(truth)}, not controls and names; rebuild it")
-    window = truth["controls"][start : start + frames]
+    controls, names = truth["controls"], truth["names"]
+    if controls.ndim != 2 or controls.shape[1:] != names.shape:
+        found = f"controls of shape {controls.shape} and names of shape {names.shape}"
+        raise SchemaError("truth", f"truth.npz holds {found}, not (T, K) and (K,); rebuild it")
+    window = controls[start : start + frames]
     if len(window) < frames:
-        raise SchemaError("truth", f"truth covers {len(truth['controls'])} of {start + frames} frames; rebuild it")
-    return {str(name): window[:, column] for column, name in enumerate(truth["names"])}
+        raise SchemaError("truth", f"truth covers {len(controls)} of {start + frames} frames; rebuild it")
+    return {str(name): window[:, column] for column, name in enumerate(names)}
