@@ -1,13 +1,19 @@
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import webdataset as wds
 
+from bad_input import error_line
+from lpm.cli import main
 from lpm.data import (
+    ClipDataset,
     Counts,
     Cut,
+    Latents,
     Pixels,
     SchemaError,
     Shard,
@@ -15,11 +21,13 @@ from lpm.data import (
     check_media,
     decode,
     list_shards,
+    pack,
     read_shard,
     valid,
     write_index,
 )
 from lpm.data.order import epoch_order, split
+from lpm.data.puppets.verify import verify_shards
 from lpm.data.stages import read_places
 
 
@@ -98,6 +106,75 @@ def test_writer_refuses_bad_samples(tmp_path, make_sample):
         writer.write(make_sample(1))
         with pytest.raises(ValueError, match="written before"):
             writer.write(make_sample(1))
+
+
+def test_writing_again_is_refused(tmp_path, make_sample):
+    """Two shards of three in place of three of two would leave the third: two samples twice."""
+    for prefix in ("train", "train-b"):  # another prefix is no hindrance
+        with ShardWriter(tmp_path, prefix, samples_per_shard=2) as writer:
+            for number in range(6):
+                writer.write(make_sample(number))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"holds 3 shards of the prefix 'train', from train-000000\.tar on; delete"):
+        ShardWriter(tmp_path, "train", samples_per_shard=3)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def write_tar(path, samples):
+    """A tar of one's own: the files of each sample in turn, without a look at the schema."""
+    with tarfile.open(path, "w") as tar:
+        for sample in samples:
+            for name, data in pack(sample).items():
+                if name != "__key__":
+                    entry = tarfile.TarInfo(f"{sample['__key__']}.{name}")
+                    entry.size = len(data)
+                    tar.addfile(entry, io.BytesIO(data))
+
+
+def test_a_sample_without_json_is_no_reason_to_lose_another(tmp_path, make_sample):
+    samples = [make_sample(number) for number in range(3)]
+    del samples[0]["json"]
+    write_tar(tmp_path / "train-0.tar", samples)
+    assert [shard.samples for shard in list_shards(tmp_path)] == [3]
+    dataset = ClipDataset(tmp_path, Cut(9, [Latents()]), 1, buffer=0, repeat=False)
+    keys = []
+    for batch in dataset:
+        dataset.advance(batch)
+        keys += batch.keys
+    assert keys == ["clip001", "clip002"] and dataset.dropped == {"no json": 1}
+
+
+def test_a_file_twice_in_a_shard_names_the_shard(tmp_path, make_sample):
+    write_tar(tmp_path / "train-0.tar", [make_sample(1)] * 2)
+    with pytest.raises(ValueError, match=r"train-0\.tar is corrupt: clip001\..*; give each sample a key") as caught:
+        list_shards(tmp_path)
+    assert "(" not in str(caught.value)
+
+
+def test_check_finds_samples_that_are_there_twice(tmp_path, make_sample):
+    """In two shards of one prefix; validation may number its clips as training does."""
+    write_tar(tmp_path / "train-0.tar", [make_sample(1), make_sample(2)])
+    write_tar(tmp_path / "train-1.tar", [make_sample(3), make_sample(2)])
+    write_tar(tmp_path / "val-0.tar", [make_sample(1)])
+    report = verify_shards(tmp_path)
+    assert [shard.faults for shard in report.shards] == [{}, {"repeated key": 1}, {}]
+    assert "clip002 is in train-0.tar, too" in report.shards[1].first
+
+
+def test_check_prints_messages_in_full(tmp_path, make_sample, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    sample = make_sample(0)
+    sample["json"]["states"] = [[0, 17, "talking"]]
+    write_tar(tmp_path / "train-0.tar", [sample])
+    assert main(["data", "check", str(tmp_path)]) == 1
+    assert "state [0, 17, 'talking'] is not [start, end, one of ('speaking'," in capsys.readouterr().out
+
+
+def test_check_of_half_an_index_is_one_line(tmp_path, make_sample, capsys):
+    write_tar(tmp_path / "train-0.tar", [make_sample(0)])
+    (tmp_path / "index.json").write_text('{"shards": [')
+    assert main(["data", "check", str(tmp_path)]) == 2
+    assert "index.json is no shard index" in error_line(capsys)
 
 
 def test_bad_folders_are_one_line(tmp_path, shards):

@@ -6,8 +6,9 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,12 +36,16 @@ class Shard:
 class ShardWriter:
     """Writes validated samples into ``{prefix}-000000.tar``, ... under ``folder``; equal samples give equal bytes.
 
-    A shard appears under its name only when it is complete; on an error the unfinished one is deleted.
+    A shard appears under its name only when it is complete; on an error the unfinished one is deleted. Shards of an
+    earlier writer are never replaced, since fewer new ones would leave the last old ones, and their samples twice.
 
     Args:
         folder: made if missing; several writers may share it when their prefixes differ.
         prefix: first part of the shard names.
         samples_per_shard: samples after which the next shard begins.
+
+    Raises:
+        ValueError: the folder holds shards of this prefix.
 
     >>> import tempfile; from lpm.data.video import encode_video
     >>> meta = {"schema_version": "1.0", "fps": 24.0, "frames": 5, "width": 16, "height": 16}
@@ -55,6 +60,13 @@ class ShardWriter:
             raise ValueError(f"samples_per_shard {samples_per_shard} is below 1; give 1 or more")
         self.folder, self.prefix, self.samples_per_shard = Path(folder), prefix, samples_per_shard
         self.folder.mkdir(parents=True, exist_ok=True)
+        made = re.compile(rf"{re.escape(prefix)}-\d{{6,}}\.tar")
+        old = sorted(path.name for path in self.folder.iterdir() if made.fullmatch(path.name))
+        if old:
+            raise ValueError(
+                f"{folder} holds {len(old)} shards of the prefix {prefix!r}, from {old[0]} on; "
+                "delete them, or give another folder or prefix"
+            )
         self.shards: list[Shard] = []
         self._open: tuple[Path, Any, TarWriter] | None = None
         self._keys: set[str] = set()
@@ -131,7 +143,7 @@ def list_shards(folder: Path | str, prefix: str = "") -> list[Shard]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"shard folder {folder} is missing; build it with `lpm data puppets` or give another folder")
-    index = _read_index(folder)
+    index = read_index(folder)
     paths = sorted(folder.glob(f"{prefix}*.tar"))
     if not paths:
         raise ValueError(f"shard folder {folder} holds no {prefix}*.tar; build it or give another folder or prefix")
@@ -141,7 +153,7 @@ def list_shards(folder: Path | str, prefix: str = "") -> list[Shard]:
 def write_index(folder: Path | str, known: list[Shard] | None = None) -> None:
     """Write ``index.json`` for all shards of ``folder``; ``known`` and indexed ones are not read again."""
     folder = Path(folder)
-    index = {**_read_index(folder), **{Path(shard.path).name: shard for shard in known or ()}}
+    index = {**read_index(folder), **{Path(shard.path).name: shard for shard in known or ()}}
     rows = []
     for path in sorted(folder.glob("*.tar")):
         shard = index.get(path.name)
@@ -154,20 +166,34 @@ def write_index(folder: Path | str, known: list[Shard] | None = None) -> None:
 
 def count_shard(path: Path) -> Shard:
     """Read a shard once for its index row; raises ValueError when it is corrupt or empty."""
-    samples = sum(1 for _ in read_shard(path, lambda name: name.endswith(".json")))
+    samples = sum(1 for _ in read_shard(path))
     if samples == 0:
         raise ValueError(f"shard {path} holds no samples: rebuild it, or delete the file")
     return Shard(str(path), samples, path.stat().st_size, _sha256(path))
 
 
-def read_shard(path: Path | str, select: Callable[[str], bool] | None = None) -> Iterator[Sample]:
-    """Yield the samples of a shard in order, fields as stored bytes; ``select`` picks files by their name."""
+def read_shard(path: Path | str) -> Iterator[Sample]:
+    """Yield the samples of a shard in order, fields as stored bytes; raises ValueError when it is corrupt."""
     try:
         with Path(path).open("rb") as file:
-            files = tar_file_iterator(file, select_files=select)
-            yield from group_by_keys({**row, "__url__": str(path)} for row in files)
+            yield from group_by_keys({**row, "__url__": str(path)} for row in tar_file_iterator(file))
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"shard {path} is corrupt: {error}; copy or rebuild it") from error
+    except ValueError as error:  # of webdataset, whose message lists all fields and stands in a tuple
+        reason = str(error.args[0]).partition(" dict_keys")[0]
+        raise ValueError(f"shard {path} is corrupt: {reason}; give each sample a key of its own") from error
+
+
+def read_index(folder: Path) -> dict[str, Shard]:
+    """Return the rows of ``index.json`` by file name, none without one; raises ValueError when it is no index."""
+    path = folder / INDEX
+    if not path.is_file():
+        return {}
+    try:
+        rows = json.loads(path.read_text())["shards"]
+        return {row["path"]: Shard(**{**row, "path": str(folder / row["path"])}) for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no shard index: {error}; delete it, shards are then counted again") from error
 
 
 def _pack_field(name: str, value: Any) -> bytes:
@@ -194,17 +220,6 @@ def _known(path: Path, shard: Shard | None) -> Shard:
     if shard.samples == 0:
         raise ValueError(f"shard {path} holds no samples: rebuild it, or delete the file")
     return shard
-
-
-def _read_index(folder: Path) -> dict[str, Shard]:
-    path = folder / INDEX
-    if not path.is_file():
-        return {}
-    try:
-        rows = json.loads(path.read_text())["shards"]
-        return {row["path"]: Shard(**{**row, "path": str(folder / row["path"])}) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no shard index: {error}; delete it, shards are then counted again") from error
 
 
 def _sha256(path: Path) -> str:

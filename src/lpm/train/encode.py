@@ -108,6 +108,7 @@ def plain(sample: Sample) -> Sample:
 def write_shard(samples: Iterable[Sample], path: Path) -> int:
     """Write one shard, whole or not at all, in place of one of that name; return its samples, 0 for no shard."""
     work = path.parent / f".{path.stem}"
+    shutil.rmtree(work, ignore_errors=True)  # what a killed run has left
     try:
         with ShardWriter(work, "part", samples_per_shard=1 << 30) as writer:
             for sample in samples:

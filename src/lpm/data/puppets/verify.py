@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from lpm.data.puppets.progress import track
 from lpm.data.schema import Sample, SchemaError, validate
-from lpm.data.shards import INDEX, read_shard
+from lpm.data.shards import Shard, read_index, read_shard
 from lpm.data.stages import check_media
 
 
@@ -49,17 +48,20 @@ class Report:
         table = Table("shard", "samples", "faults", "first fault", title="shards")
         for shard in self.shards:
             faults = ", ".join(f"{count} {reason}" for reason, count in shard.faults.most_common())
-            table.add_row(shard.name, str(shard.good), faults or "none", shard.first)
+            told = (shard.name, str(shard.good), faults or "none", shard.first)
+            table.add_row(*map(Text, told))  # what stands in brackets is no markup
         table.add_section()
         table.add_row("all", str(sum(shard.good for shard in self.shards)), str(self.wrong or "none"), "")
         return table
 
 
 def verify_shards(folder: Path) -> Report:
-    """Check every shard of a folder, and that it holds what its index says.
+    """Check every shard of a folder, that it holds what its index says, and that no sample is there twice.
+
+    Keys may come back in shards of another prefix, such as ``val-`` beside ``train-``.
 
     Raises:
-        ValueError: the folder is missing or holds no shard.
+        ValueError: the folder is missing or holds no shard, or ``index.json`` is no index.
     """
     if not folder.is_dir():
         raise ValueError(f"shard folder {folder} is missing; build it with `lpm data puppets` or give another folder")
@@ -67,22 +69,29 @@ def verify_shards(folder: Path) -> Report:
     paths = sorted(folder.glob("*.tar"))
     if not paths:
         raise ValueError(f"shard folder {folder} holds no *.tar; build it with `lpm data puppets` or give another one")
-    reports = []
+    reports, places = [], dict[tuple[str, str], str]()
     with track(len(paths), "check", "shards") as advance:
         for path in paths:
-            reports.append(verify_shard(path, index.get(path.name)))
+            reports.append(verify_shard(path, index.get(path.name), places))
             advance(1)
     for name in sorted(set(index) - {path.name for path in paths}):
         reports.append(ShardReport(name, faults=Counter(["lost shard"]), first="in the index, not in the folder"))
     return Report(reports)
 
 
-def verify_shard(path: Path, row: dict[str, Any] | None) -> ShardReport:
-    """Check the samples of a shard, and the shard against its row of the index, if it has one."""
-    report = ShardReport(path.name)
+def verify_shard(path: Path, row: Shard | None, places: dict[tuple[str, str], str]) -> ShardReport:
+    """Check the samples of a shard, and the shard against its row of the index, if it has one.
+
+    ``places`` holds the shard of every key seen so far, by prefix and key; those of this one are added.
+    """
+    report, prefix = ShardReport(path.name), path.stem.rpartition("-")[0]
     try:
         for sample in read_shard(path):
             verify_sample(sample, report)
+            key = sample["__key__"]
+            if (prefix, key) in places:
+                report.fault("repeated key", f"sample {key} is in {places[prefix, key]}, too; delete one of them")
+            places[prefix, key] = path.name
     except ValueError as error:
         report.fault("unreadable", str(error))
     else:
@@ -90,10 +99,10 @@ def verify_shard(path: Path, row: dict[str, Any] | None) -> ShardReport:
             report.fault("empty", f"{path.name} holds no samples; rebuild it, or delete the file")
     if row is not None:
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != row["sha256"]:
+            if hashlib.file_digest(file, "sha256").hexdigest() != row.sha256:
                 report.fault("sha256", f"{path.name} is not the file that the index lists; copy or rebuild it")
-        if report.good + report.bad != row["samples"]:
-            report.fault("sample count", f"the index lists {row['samples']} samples")
+        if report.good + report.bad != row.samples:
+            report.fault("sample count", f"the index lists {row.samples} samples")
     return report
 
 
@@ -106,9 +115,3 @@ def verify_sample(sample: Sample, report: ShardReport) -> None:
     except ValueError as error:
         report.bad += 1
         report.fault(error.reason if isinstance(error, SchemaError) else "media", str(error))
-
-
-def read_index(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of `index.json` by shard name; empty when there is none."""
-    path = folder / INDEX
-    return {row["path"]: row for row in json.loads(path.read_text())["shards"]} if path.is_file() else {}
