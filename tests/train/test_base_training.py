@@ -11,13 +11,13 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
-from lpm.data import ListenerEmphasis, Mixture, ShardWriter, Shares
+from lpm.data import Cut, ListenerEmphasis, Mixture, Pixels, ShardWriter, Shares, all_references
 from lpm.data.puppets.plan import CorpusSpec
 from lpm.objective import FlowMatching
 from lpm.train import Average, BaseTraining, PuppetData, SeedSteps, encode
 from lpm.train import data as data_module
 from lpm.train.base import parameter_groups, trainable
-from lpm.train.encode import codec_hash, encode_corpus, encode_sample, encode_shard
+from lpm.train.encode import codec_hash, encode_corpus, encode_sample, encode_shard, write_shard
 from lpm.train.frames import to_pixels
 
 
@@ -128,6 +128,27 @@ def test_latents_of_references_are_in_the_order_of_the_sample(codec, sample_of):
     found = np.load(io.BytesIO(encode_sample(codec, sample)["ref.npy"]))
     video = torch.stack([to_pixels(np.asarray(image)) for image in images[:2]])
     np.testing.assert_allclose(found, codec.encode_frames(video).detach().half().numpy(), atol=1e-2)
+
+
+def test_references_of_any_size_are_encoded_at_the_size_of_the_video(codec, sample_of):
+    """As ``Pixels`` shows them: fitted in, padded black."""
+    sample = sample_of(0)
+    rows = [("ref.00.png", "global", ""), ("ref.01.png", "body", "left")]
+    for (name, *_), size in zip(rows, ((32, 48), (64, 64))):
+        file = io.BytesIO()
+        Image.new("RGB", size, (200, 90, 40)).save(file, "png")
+        sample[name] = file.getvalue()
+    sample["json"]["references"] = [{"file": name, "kind": kind, "sub_kind": sub} for name, kind, sub in rows]
+    shown = Cut(33, [Pixels()], references=all_references)(sample, np.random.default_rng(0)).reference_RHWC
+    found = np.load(io.BytesIO(encode_sample(codec, sample)["ref.npy"]))
+    np.testing.assert_allclose(found, codec.encode_frames(to_pixels(shown)).detach().half().numpy(), atol=1e-2)
+
+
+def test_what_a_killed_run_has_left_is_written_anew(sample_of, tmp_path):
+    with ShardWriter(tmp_path / ".train-000000", "part") as left:
+        left.write(sample_of(0))
+    assert write_shard([sample_of(1), sample_of(2)], tmp_path / "train-000000.tar") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["train-000000.tar"]
 
 
 def test_two_runs_that_want_the_same_latents_encode_each_shard_once(corpus, codec, tmp_path, monkeypatch):

@@ -21,7 +21,6 @@ from lpm.data import (
     Sample,
     ShardWriter,
     apply,
-    decode,
     list_shards,
     read_meta,
     read_shard,
@@ -29,6 +28,7 @@ from lpm.data import (
     valid,
     write_index,
 )
+from lpm.data.references import reference_pixels
 from lpm.train.frames import to_pixels
 from lpm.types import Codec
 
@@ -58,19 +58,21 @@ def npy(values: Tensor) -> bytes:
 @torch.no_grad()
 def encode_sample(codec: Codec, sample: dict[str, bytes]) -> dict[str, bytes]:
     """Return a sample's latents: ``latent.npy`` the clip, ``still.npy`` each 4k-th frame alone, ``ref.npy`` the
-    references in the order of ``json``.
+    references in the order of ``json``, fitted into the size of the video.
     """
     assert isinstance(codec, nn.Module)
     device = next(codec.parameters()).device
-    video = to_pixels(read_video(sample["mp4"])[0]).to(device)
-    references = [row["file"] for row in read_meta(sample).get("references", [])]
-    pictures = [to_pixels(decode(sample, name)) for name in references]
+    video_THWC, meta = read_video(sample["mp4"])[0], read_meta(sample)
+    rows = range(len(meta.get("references", [])))
+    pictures = reference_pixels({**sample, "json": meta}, rows, *video_THWC.shape[1:3])
+    video = to_pixels(video_THWC).to(device)
     encoded = {
         "latent.npy": npy(codec.encode(video[None])[0]),
         "still.npy": npy(codec.encode_frames(video[:: codec.stride_t])),
     }
-    if pictures:
-        encoded["ref.npy"] = npy(codec.encode_frames(torch.stack(pictures).to(device)))
+    if rows:
+        stills = torch.stack([to_pixels(picture) for picture in pictures])
+        encoded["ref.npy"] = npy(codec.encode_frames(stills.to(device)))
     return encoded
 
 
