@@ -226,6 +226,41 @@ def test_resume_counts_drops_once(damaged, workers, stops):
         assert second.dropped == whole.dropped
 
 
+@pytest.fixture(scope="module")
+def half_damaged(tmp_path_factory, make_sample):
+    """Twelve samples: two good, two bad, two good, all others bad, so that either of two loader workers finds both."""
+    folder = tmp_path_factory.mktemp("half")
+    with ShardWriter(folder, "train") as writer:
+        for number in range(12):
+            bad = {} if number in (0, 1, 4, 5) else {"latent.npy": torch.zeros(1, 2, 4, 4).numpy()}
+            writer.write({**make_sample(number), **bad})
+    return folder
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [2, 3])
+def test_drops_after_the_last_batch_are_counted(half_damaged, workers, batch_size):
+    """Whether the last batch is full, and its clips long gone, or not; also when the run was resumed before it."""
+
+    def dataset():
+        return ClipDataset(half_damaged, CUT, batch_size, buffer=0, repeat=False)
+
+    whole, first, second = dataset(), dataset(), dataset()
+    take(whole, None, workers)
+    assert whole.dropped == {"latents": 8}
+    take(first, 1, workers)
+    second.load_state_dict(first.state_dict())
+    take(second, None, workers)
+    assert second.dropped == {"latents": 8}
+
+
+def test_the_first_of_each_reason_is_logged_once(half_damaged, caplog):
+    """Not once per batch."""
+    dataset = ClipDataset(half_damaged, CUT, 1, buffer=0, repeat=False)
+    assert len(take(dataset, None)) == 4 and dataset.dropped == {"latents": 8}
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["dropped (latents)"]
+
+
 def test_nothing_usable_is_an_error_not_a_hang(damaged):
     long = Cut(frames=401, pictures=[Latents()])
     with pytest.raises(ValueError, match="10 short"):

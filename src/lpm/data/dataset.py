@@ -26,6 +26,8 @@ class ClipDataset(IterableDataset[Batch]):
     The order is a pure function of (seed, epoch, rank, workers). Nothing is remembered while reading, because loader
     workers read ahead: each batch carries its place in ``meta[-1]["progress"]``, and the consumer says
     ``advance(batch)`` when it has used one. ``state_dict`` is then the place after that batch; iterating starts there.
+    Batches carry what was dropped, too, by reason, and ``advance`` adds it up in ``dropped``; a worker that finds nothing
+    usable has no batch, and only logs it.
 
     Args:
         shards: folder (see ``list_shards``) or a list of shards.
@@ -105,14 +107,19 @@ class ClipDataset(IterableDataset[Batch]):
         self.check_workers(workers)
         worker = (worker + self.next_worker) % workers  # the loader asks its worker 0 first
         rows: list[Clip] = []
+        last: Batch | None = None  # held back until another clip comes: the last one carries the drops up to the end
         counts = Counts()
         for clip in self._clips(worker, workers, counts):
+            if last is not None:
+                yield last
+                last = None
             rows.append(clip)
             if len(rows) == self.batch_size:
-                yield self._batch(rows, worker, workers, counts)
-                rows = []
-        if rows:
-            yield self._batch(rows, worker, workers, counts)
+                last, rows = self._batch(rows, worker, workers, counts), []
+        last = self._batch(rows, worker, workers, counts) if rows else last
+        if last is not None:
+            last.meta[-1]["progress"]["dropped"] += counts.take()
+            yield last
 
     def _batch(self, rows: list[Clip], worker: int, workers: int, counts: Counts) -> Batch:
         epoch, position = rows[-1].meta["cursor"]

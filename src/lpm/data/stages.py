@@ -27,16 +27,18 @@ class Counts:
 
     def __init__(self) -> None:
         self.dropped: Counter[str] = Counter()
+        self._logged: set[str] = set()
 
     def drop(self, reason: str, message: str) -> None:
         """Count one dropped sample."""
-        if reason not in self.dropped:
+        if reason not in self._logged:
             log.warning("dropped (%s): %s", reason, message)
+            self._logged.add(reason)
         self.dropped[reason] += 1
 
-    def take(self) -> dict[str, int]:
-        """Return the counts so far and start again from zero."""
-        taken, self.dropped = dict(self.dropped), Counter()
+    def take(self) -> Counter[str]:
+        """Return the counts so far and start again from zero; what was logged is not logged again."""
+        taken, self.dropped = self.dropped, Counter()
         return taken
 
     def __str__(self) -> str:
