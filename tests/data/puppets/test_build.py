@@ -6,6 +6,7 @@ import re
 import shutil
 import tarfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import pytest
 from PIL import Image
 
 from lpm.data.audio import read_audio
-from lpm.data.puppets.build import build_corpus
+from lpm.data.puppets.build import build_corpus, claim
 from lpm.data.puppets.command import check
 from lpm.data.puppets.controls import COLUMN
 from lpm.data.puppets.draw import Puppet
 from lpm.data.puppets.identity import sample_identity
+from lpm.data.puppets.perform import perform
 from lpm.data.puppets.plan import SPLITS, CorpusSpec, deal, plan_corpus, split_casts
 from lpm.data.video import read_video
 
@@ -67,6 +69,34 @@ def test_another_seed_is_another_corpus():
 def test_another_spec_in_the_same_folder_is_refused(corpus):
     with pytest.raises(ValueError, match=r"\(seed 0 instead of 1\); choose another folder"):
         build_corpus(corpus, replace(SPEC, seed=1))
+
+
+@pytest.mark.parametrize("name", ["shards/train-0000.tar", "raw/raw-0000.mp4"])
+def test_files_of_ones_own_are_refused_and_kept(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"but no corpus\.json, so it is no corpus; choose another folder"):
+        build_corpus(tmp_path, SPEC)
+    assert path.read_bytes() == b"mine" and not (tmp_path / "corpus.json").exists()
+
+
+def test_of_two_first_builds_at_once_one_gets_the_folder(tmp_path, monkeypatch):
+    """The second comes while the first is about to write what it builds."""
+    second = []
+
+    def replace_late(part, path):
+        if not second:
+            second.append(pool.submit(claim, tmp_path, replace(SPEC, seed=1)))
+            wait(second, timeout=0.5)
+        part.rename(path)
+
+    monkeypatch.setattr("lpm.data.puppets.build.os.replace", replace_late)
+    with ThreadPoolExecutor() as pool:
+        claim(tmp_path, SPEC)
+        with pytest.raises(ValueError, match="seed 0 instead of 1"):
+            second[0].result()
+    assert json.loads((tmp_path / "corpus.json").read_text())["spec"]["seed"] == 0
 
 
 def test_splits_share_no_identity_and_seen_repeats_train(corpus):
@@ -206,6 +236,9 @@ def test_shares_are_met_exactly():
         ({"seconds": 1.0}, "only 21 whole frames at 24.0 fps; raise seconds to 1.042"),
         ({"identities": 0}, "identities is 0"),
         ({"size": 97}, "use 98"),
+        ({"motion": 2.5}, "motion is 2.5, but a corpus takes at most 2; lower motion"),
+        ({"fps": 144.0}, "fps is 144.0, but a corpus takes at most 120; lower fps"),
+        ({"motion": float("nan")}, "motion is nan"),
         ({"kinds": {"shout": 1.0}}, "'shout', which is unknown"),
         ({"styles": {"clean": 0.0}}, "no share above 0"),
     ],
@@ -214,6 +247,11 @@ def test_wrong_numbers_give_one_clear_line(wrong, message):
     with pytest.raises(ValueError, match=message) as caught:
         CorpusSpec(**wrong)
     assert "\n" not in str(caught.value)
+
+
+def test_the_largest_numbers_can_be_performed():
+    spec = CorpusSpec(motion=2, fps=120)
+    assert len(perform(0, 1.0, spec.fps, "idle", spec.motion).people[0].controls) == 120
 
 
 def test_an_unwritable_folder_gives_one_clear_line(tmp_path):

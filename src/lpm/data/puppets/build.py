@@ -43,7 +43,7 @@ def build_corpus(folder: Path, spec: CorpusSpec | None = None, workers: int | No
         workers: processes at a time, all cores if None.
 
     Raises:
-        ValueError: the folder cannot be written or holds another corpus.
+        ValueError: the folder cannot be written, or holds another corpus, or shards and videos that are no corpus.
         RuntimeError: a worker failed; the message carries its last line.
         ImportError: the extra `puppets` is not installed.
     """
@@ -75,22 +75,35 @@ def require_extra() -> None:
 
 
 def claim(folder: Path, spec: CorpusSpec) -> None:
-    """Make the folder and write `corpus.json`; raise ValueError when it cannot be written or holds another corpus."""
+    """Make the folder and write `corpus.json`, unless another build has.
+
+    Raises:
+        ValueError: the folder cannot be written, or holds another corpus, or shards and videos that are no corpus.
+    """
     text = json.dumps({"version": CORPUS_VERSION, "hash": spec_hash(spec), "spec": asdict(spec)}, indent=1)
     path = folder / "corpus.json"
     try:
         for name in ("shards", "raw", "rows"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            part = path.with_suffix(".part")
-            part.write_text(text)
-            os.replace(part, path)
+        with FileLock(folder / ".claim.lock"):  # not the lock of the build: another corpus is refused at once
+            if not path.exists():
+                refuse_others(folder)
+                part = path.with_suffix(".part")
+                part.write_text(text)
+                os.replace(part, path)
         found = json.loads(path.read_text())
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}); choose a folder you own") from error
     if found["hash"] != spec_hash(spec):
         change = differences(found, spec)
         raise ValueError(f"{folder} holds another corpus ({change}); choose another folder or delete it")
+
+
+def refuse_others(folder: Path) -> None:
+    """Raise ValueError when a folder without `corpus.json` holds files such as a build would replace."""
+    for pattern in ("shards/*.tar", "raw/*.mp4"):
+        if any(folder.glob(pattern)):
+            raise ValueError(f"{folder} holds {pattern} but no corpus.json, so it is no corpus; choose another folder")
 
 
 def differences(found: dict[str, Any], spec: CorpusSpec) -> str:

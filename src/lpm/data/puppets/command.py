@@ -40,7 +40,7 @@ def puppets(
     Example: `lpm data puppets corpus --identities 64 --seconds 5 --workers 4`
 
     Args:
-        folder: where to build; a folder with another corpus is refused.
+        folder: where to build; a folder with another corpus, or with shards of one's own, is refused.
         identities: characters in train (and in `seen`, with sentences never heard in train).
         val_identities: further characters in val.
         test_identities: further characters in test.
@@ -48,9 +48,9 @@ def puppets(
         val_clips_per_identity: clips of every val and test character.
         seen_clips: clips in `seen`.
         seconds: length of a clip, rounded down to 1 + 4k frames.
-        fps: frames a second.
+        fps: frames a second, 5 to 120.
         size: height and width in pixels, even.
-        motion: amplitude of head motion; 0.25 is mild, 1 is free.
+        motion: amplitude of head motion, 0 to 2; 0.25 is mild, 1 is free.
         framing: 1 shows head and shoulders, 1.3 is tight on the face.
         kinds: shares of speak, listen, conversation, idle and sing.
         styles: shares of the drawing styles clean, flat, sketch and textured.

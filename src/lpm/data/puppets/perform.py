@@ -93,9 +93,9 @@ def perform(
     Args:
         seed: everything follows from it.
         seconds: length, at least 1.
-        fps: frames a second; there are ``round(seconds * fps)`` frames, frame i at i / fps.
+        fps: frames a second, 1 to 120; there are ``round(seconds * fps)`` frames, frame i at i / fps.
         kind: "conversation", or what person 0 does: "speak", "listen", "idle", "sing".
-        motion: head motion, 0 still, 0.25 mild, 1 free.
+        motion: head motion, 0 still, 0.25 mild, 1 free, at most 2.
         language: key of ``LANGUAGES``; None draws English or Mandarin.
         split: sentences of "train", "val" or "test".
         actions: requested actions of person 0 in speak, sing and idle scenes; None draws.

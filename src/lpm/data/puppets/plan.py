@@ -105,6 +105,10 @@ def check_numbers(spec: CorpusSpec) -> None:
         value = getattr(spec, name)
         if not value >= least:
             raise ValueError(f"{name} is {value}, but a corpus needs at least {least:g}; raise {name}")
+    for name, most in {"fps": 120, "motion": 2}.items():  # of `perform`
+        value = getattr(spec, name)
+        if not value <= most:
+            raise ValueError(f"{name} is {value}, but a corpus takes at most {most:g}; lower {name}")
     if spec.frames < spec.fps:  # a scene needs a whole second
         cure = f"raise seconds to {(spec.frames + 4) / spec.fps:.3f}"
         raise ValueError(f"seconds is {spec.seconds}, only {spec.frames} whole frames at {spec.fps} fps; {cure}")
