@@ -18,10 +18,10 @@ from lpm.data import (
     collate,
     continue_from_causal,
     cut_audio,
+    decode,
     draw_kinds,
     draw_references,
     early_start,
-    decode,
     first_start,
     pack,
     random_start,
@@ -199,7 +199,8 @@ def test_sound_alone_needs_a_voice(sample):
     assert caught.value.reason == "no sound"
 
 
-TRUTH = pack({"truth.npz": {"controls": np.zeros((17, 2), np.float32), "names": np.array(["yaw", "smile"])}})["truth.npz"]
+CONTROLS = {"controls": np.zeros((17, 2), np.float32), "names": np.array(["yaw", "smile"])}
+TRUTH = pack({"truth.npz": CONTROLS})["truth.npz"]
 
 
 @pytest.mark.parametrize(

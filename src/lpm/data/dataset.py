@@ -26,8 +26,8 @@ class ClipDataset(IterableDataset[Batch]):
     The order is a pure function of (seed, epoch, rank, workers). Nothing is remembered while reading, because loader
     workers read ahead: each batch carries its place in ``meta[-1]["progress"]``, and the consumer says
     ``advance(batch)`` when it has used one. ``state_dict`` is then the place after that batch; iterating starts there.
-    Batches carry what was dropped, too, by reason, and ``advance`` adds it up in ``dropped``; a worker that finds nothing
-    usable has no batch, and only logs it.
+    Batches carry what was dropped, too, by reason, and ``advance`` adds it up in ``dropped``; a worker that finds
+    nothing usable has no batch, and only logs it.
 
     Args:
         shards: folder (see ``list_shards``) or a list of shards.

@@ -134,7 +134,9 @@ def _check_header(key: str, meta: dict[str, Any]) -> None:
     if not isinstance(caption := meta.get("caption", ""), str):
         raise SchemaError("caption", f"sample {key}: caption {caption!r} is no text; write a string, or leave it out")
     if not isinstance(identity := meta.get("identity", ""), str | int):
-        raise SchemaError("identity", f"sample {key}: identity {identity!r} is no name; write a string, or leave it out")
+        raise SchemaError(
+            "identity", f"sample {key}: identity {identity!r} is no name; write a string, or leave it out"
+        )
     for name in ("fps", "frames", "width", "height"):
         value = meta.get(name)
         whole = name == "fps" or isinstance(value, int)
@@ -151,7 +153,9 @@ def _check_states(key: str, meta: dict[str, Any]) -> None:
         if not isinstance(span, list | tuple) or len(span) != 3 or span[2] not in STATES:
             raise SchemaError("state label", f"sample {key}: state {span!r} is not [start, end, one of {STATES}]")
         if any(not isinstance(end, int) or isinstance(end, bool) for end in span[:2]):
-            raise SchemaError("state ends", f"sample {key}: state {span!r} has ends that are no whole frames; round them")
+            raise SchemaError(
+                "state ends", f"sample {key}: state {span!r} has ends that are no whole frames; round them"
+            )
         if span[0] != at or span[1] <= at:
             raise SchemaError(
                 "states cover",

@@ -133,10 +133,10 @@ class Cut:
 
     Args:
         frames: window length, 1 + 4k.
-        pictures: sources of pictures, such as ``[Latents()]``; none for sound alone, which needs a voice and no reference.
+        pictures: sources of pictures, such as ``[Latents()]``; none for sound alone, which needs a voice only.
         history: seconds of audio before the first frame.
         lookahead: seconds of audio after the last frame.
-        fps: when given, the rate of every clip, since a batch needs one; samples that differ by more than 0.01 are dropped.
+        fps: when given, the rate of every clip, since a batch needs one; samples that differ by above 0.01 are dropped.
         start: chooses the first frame: ``random_start``, ``early_start``, ``first_start`` or ``last_start``.
         references: chooses the references: ``draw_references`` or ``all_references``.
         beginning: chooses how the window begins: ``begin``, ``begin_or_continue`` or ``continue_from_causal``.
@@ -159,7 +159,7 @@ class Cut:
             raise ValueError(f"history {self.history} and lookahead {self.lookahead} must be 0 seconds or more")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Clip:
-        """Return the clip; raises SchemaError when the sample is too short, of another rate, without what is cut, or unreadable."""
+        """Return the clip; raises SchemaError when the sample is short, of another rate, incomplete or unreadable."""
         meta = sample["json"]
         self._check(sample)
         fps = float(meta["fps"] if self.fps is None else self.fps)
