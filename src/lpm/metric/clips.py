@@ -6,6 +6,7 @@ import hashlib
 from typing import cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -15,16 +16,32 @@ from lpm.metric.statistics import Estimate, estimate
 
 def add_clip_states(metric: Metric) -> None:
     """Give a metric empty lists of clip scores, weights and identities; processes are joined by concatenation."""
-    for name in ("scores", "weights", "clusters"):
+    add_lists(metric, "scores", "weights", "clusters")
+
+
+def add_lists(metric: Metric, *names: str) -> None:
+    """Give a metric empty lists; processes are joined by concatenation, those that have no clip, too."""
+    metric.dist_sync_fn = gather
+    for name in names:
         metric.add_state(name, default=[], dist_reduce_fx="cat")
+
+
+def gather(rows: Tensor, group: dist.ProcessGroup | None = None) -> list[Tensor]:
+    """Return the rows of all processes, in their order.
+
+    In place of torchmetrics' own: where a process has seen no clip, it sends float32, and the others float64 or bool.
+    """
+    found: list[Tensor] = [rows] * dist.get_world_size(group)
+    dist.all_gather_object(found, rows.cpu(), group=group)
+    return [each.to(rows.device) for each in found if len(each)] or [rows]
 
 
 def add_clip(metric: Metric, score: Tensor, identity: str | int, weight: float = 1.0) -> None:
     """Append one clip."""
     states = _states(metric)
-    states["scores"].append(score.reshape(1).double())
-    states["weights"].append(torch.tensor([weight], dtype=torch.float64))
-    states["clusters"].append(torch.tensor([identity_code(identity)]))
+    states["scores"].append(score.reshape(1).double().to(metric.device))
+    states["weights"].append(torch.tensor([weight], dtype=torch.float64, device=metric.device))
+    states["clusters"].append(torch.tensor([identity_code(identity)], device=metric.device))
 
 
 def estimate_clips(metric: Metric, resamples: int, seed: int) -> Estimate:

@@ -11,8 +11,9 @@ import math
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-from lpm.metric.clips import identity_code
+from lpm.metric.clips import add_lists, identity_code
 from lpm.metric.signals import Signal, frame_rate, track
 from lpm.metric.statistics import Estimate, resample_counts, theil_sen, theil_sen_resampled
 
@@ -50,7 +51,7 @@ def drift(values_W: Signal, window: float = 1.0) -> Tensor:
 
 def scores(values_W: Signal) -> Tensor:
     """Return a score per window, (W,) float64, where NaN stands for none; raise ValueError for anything else."""
-    values = torch.as_tensor(values_W).detach().double()
+    values = torch.as_tensor(values_W).detach().cpu().double()
     track(values.nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf), "score per window")
     return values
 
@@ -81,23 +82,22 @@ class Drift(Metric):
         if not 0 < window <= block:
             raise ValueError(f"windows of {window} s do not fit into blocks of {block} s; use a shorter window")
         self.window, self.block, self.resamples, self.seed = window, block, resamples, seed
-        for name in ("values", "lengths", "clusters"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+        add_lists(self, "values", "lengths", "clusters")
 
     def update(self, values_W: Signal, identity: str | int = 0) -> None:
         """Add one video: a score of each window, in order, NaN where a window has none."""
         values = scores(values_W)
         if (known := int((~values.isnan()).sum())) < 2:
             raise ValueError(f"a slope needs two windows or more with a score, not {known}; give a longer video")
-        self.values.append(values)  # type: ignore[operator,union-attr]
-        self.lengths.append(torch.tensor([len(values)]))  # type: ignore[operator,union-attr]
-        self.clusters.append(torch.tensor([identity_code(identity)]))  # type: ignore[operator,union-attr]
+        self.values.append(values.to(self.device))  # type: ignore[operator,union-attr]
+        self.lengths.append(torch.tensor([len(values)], device=self.device))  # type: ignore[operator,union-attr]
+        self.clusters.append(torch.tensor([identity_code(identity)], device=self.device))  # type: ignore[operator,union-attr]
 
     def compute(self) -> Estimate:
         """Return the mean slope per minute; ``n`` counts videos."""
         if not len(self.values):  # type: ignore[arg-type]
             raise ValueError("Drift has seen no video; call update first")
-        values, lengths, clusters = (_joined(getattr(self, name)) for name in ("values", "lengths", "clusters"))
+        values, lengths, clusters = (dim_zero_cat(x).cpu() for x in (self.values, self.lengths, self.clusters))  # type: ignore[arg-type]
         videos = values.split(lengths.tolist())
         slopes_V = torch.stack([drift(video, self.window) for video in videos])
         drawn_RV = torch.stack([self._resampled(video, number) for number, video in enumerate(videos)], dim=1)
@@ -133,7 +133,3 @@ def _cluster_means(drawn_RV: Tensor, clusters_V: Tensor, seed: int) -> Tensor:
     picked = torch.randint(count, (resamples, count), generator=generator)
     rows = torch.randint(resamples, (resamples, count), generator=generator)
     return total_RC[rows, picked].sum(1) / videos_C[picked].sum(1)
-
-
-def _joined(state: list[Tensor] | Tensor) -> Tensor:
-    return state if isinstance(state, Tensor) else torch.cat(state)

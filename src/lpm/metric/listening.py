@@ -8,7 +8,7 @@ from torch.nn.functional import conv1d
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from lpm.metric.clips import add_clip, add_clip_states, estimate_clips, identity_code
+from lpm.metric.clips import add_clip, add_clip_states, add_lists, estimate_clips, identity_code
 from lpm.metric.signals import Signal, frame_rate, mask, track
 from lpm.metric.statistics import Estimate, resample_counts, resampling_units
 
@@ -56,7 +56,7 @@ def reaction(yaw_T: Signal, pitch_T: Signal, roll_T: Signal, smile_T: Signal, fp
 def cue_train(times: Signal, frames: int, fps: float) -> Tensor:
     """Return the partner's cues (phrase ends, in seconds) as Gaussian bumps of 80 ms, (T,)."""
     seconds = torch.arange(frames).double() / frame_rate(fps)
-    events = torch.as_tensor(times).double().reshape(-1, 1)
+    events = torch.as_tensor(times).cpu().double().reshape(-1, 1)
     return torch.exp(-(((seconds - events) / CUE_WIDTH) ** 2)).sum(0)
 
 
@@ -66,7 +66,7 @@ def contingency(cues_PT: Signal, reaction_T: Signal, listening_T: Signal, fps: f
     Only reactions on listening frames count. A track without cues or a still head gives 0, never NaN.
     """
     response = track(reaction_T, "reaction")
-    cues = torch.as_tensor(cues_PT).double()
+    cues = torch.as_tensor(cues_PT).cpu().double()
     if cues.ndim != 2 or cues.shape[1] != len(response):
         raise ValueError(f"cues have shape {tuple(cues.shape)}; give (P, {len(response)})")
     seen = mask(listening_T, "listening", len(response)).nonzero()[:, 0]
@@ -156,17 +156,16 @@ class ContingencyZ(Metric):
         if permutations < 200:
             raise ValueError(f"{permutations} permutations are too few for a standard deviation; use 200 or more")
         self.fps, self.permutations, self.resamples, self.seed = frame_rate(fps), permutations, resamples, seed
-        for name in ("cues", "reactions", "listening", "lengths", "clusters"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+        add_lists(self, "cues", "reactions", "listening", "lengths", "clusters")
 
     def update(self, cues_T: Signal, reaction_T: Signal, listening_T: Signal, identity: str | int = 0) -> None:
         """Add one clip: ``cue_train`` of the partner, ``reaction`` of the character, and where it listens."""
         cues = track(cues_T, "cues")
-        self.reactions.append(track(reaction_T, "reaction", len(cues)))
-        self.listening.append(mask(listening_T, "listening", len(cues)))
-        self.cues.append(cues)
-        self.lengths.append(torch.tensor([len(cues)]))
-        self.clusters.append(torch.tensor([identity_code(identity)]))
+        self.reactions.append(track(reaction_T, "reaction", len(cues)).to(self.device))
+        self.listening.append(mask(listening_T, "listening", len(cues)).to(self.device))
+        self.cues.append(cues.to(self.device))
+        self.lengths.append(torch.tensor([len(cues)], device=self.device))
+        self.clusters.append(torch.tensor([identity_code(identity)], device=self.device))
 
     def compute(self) -> Estimate:
         """Return z over the set; its interval resamples how far clips are beyond chance, in the set's own deviations.
@@ -175,7 +174,7 @@ class ContingencyZ(Metric):
         """
         if not len(self.lengths):
             raise ValueError("ContingencyZ has seen no clip; call update first")
-        lengths = dim_zero_cat(self.lengths).tolist()
+        lengths = dim_zero_cat(self.lengths).cpu().tolist()
         joined = [dim_zero_cat(s).cpu() for s in (self.cues, self.reactions, self.listening)]
         cues, reactions, listening = (list(s.split(lengths)) for s in joined)
         kept = [i for i in range(len(lengths)) if listening[i].any() and cues[i].max() > 0.1]

@@ -59,7 +59,7 @@ def sharpness(video_THW3: Signal) -> Tensor:
     Args:
         video_THW3: uint8 or float RGB frames, at least 3x3.
     """
-    video = torch.as_tensor(video_THW3).double()
+    video = torch.as_tensor(video_THW3).cpu().double()
     if video.ndim != 4 or video.shape[-1] != 3 or min(video.shape[1:3]) < 3:
         raise ValueError(f"video has shape {tuple(video.shape)}; give RGB frames (T, H, W, 3) of 3x3 pixels or more")
     luma = video @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)

@@ -1,7 +1,7 @@
 """The border of every metric: per-frame signals are checked here, once.
 
-A signal is one number per frame, (T,). NaN is refused: a frame that a reader could not read is marked in a ``valid``
-mask instead, and says nothing for the model (``fill_unread``).
+A signal is one number per frame, (T,), of any device; what is made of it is on the CPU. NaN is refused: a frame that a
+reader could not read is marked in a ``valid`` mask instead, and says nothing for the model (``fill_unread``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TOLERATED_UNREAD = 0.02
 
 def track(values: Signal, name: str, frames: int | None = None) -> Tensor:
     """Return a finite float64 signal (T,), or raise ValueError naming the signal and the fault."""
-    signal = torch.as_tensor(values).detach().double()
+    signal = torch.as_tensor(values).detach().cpu().double()
     if signal.ndim != 1 or len(signal) == 0:
         raise ValueError(f"{name} has shape {tuple(signal.shape)}; give one number per frame, (T,)")
     if frames is not None and len(signal) != frames:
@@ -26,7 +26,7 @@ def track(values: Signal, name: str, frames: int | None = None) -> Tensor:
 
 def tracks(values: Signal, name: str, frames: int | None = None, columns: int | None = None) -> Tensor:
     """Return finite float64 signals (T, N), or raise ValueError naming the fault."""
-    signal = torch.as_tensor(values).detach().double()
+    signal = torch.as_tensor(values).detach().cpu().double()
     if signal.ndim != 2 or len(signal) == 0:
         raise ValueError(f"{name} has shape {tuple(signal.shape)}; give one row per frame, (T, N)")
     if frames is not None and len(signal) != frames:
@@ -40,7 +40,7 @@ def mask(values: Signal | None, name: str, frames: int) -> Tensor:
     """Return a boolean mask (T,), all True when None is given."""
     if values is None:
         return torch.ones(frames, dtype=torch.bool)
-    keep = torch.as_tensor(values)
+    keep = torch.as_tensor(values).cpu()
     if keep.dtype != torch.bool or keep.shape != (frames,):
         raise ValueError(f"{name} is {keep.dtype} {tuple(keep.shape)}; give one bool per frame, ({frames},)")
     return keep
