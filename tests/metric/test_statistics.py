@@ -82,6 +82,16 @@ def test_undefined_clips_are_counted_not_averaged():
     assert empty.value.isnan() and int(empty.skipped) == 1
 
 
+def test_one_clip_has_no_interval():
+    """Nothing is known of how other clips would do: [value, value] would claim that all is."""
+    alone = estimate(torch.tensor([0.5, float("nan")]), torch.arange(2))
+    assert (float(alone.value), int(alone.n)) == (0.5, 1)
+    assert alone.low.isnan() and alone.high.isnan()
+    compared = ratio(torch.tensor([1.0]), torch.tensor([2.0]), torch.arange(1))
+    assert float(compared.value) == 0.5 and compared.low.isnan() and compared.high.isnan()
+    assert not estimate(torch.tensor([0.5, 0.7]), torch.zeros(2, dtype=torch.long)).low.isnan()
+
+
 def test_same_seed_same_interval():
     scores, identity = torch.rand(30, generator=torch.Generator().manual_seed(4)), torch.arange(30)
     assert estimate(scores, identity, seed=5) == estimate(scores, identity, seed=5)

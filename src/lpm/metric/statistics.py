@@ -16,7 +16,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         value: weighted mean over the clips that have the score, NaN when there are none.
-        low, high: percentile bootstrap interval of the value.
+        low, high: percentile bootstrap interval of the value; NaN where there is one clip alone.
         n: clips that have the score.
         skipped: clips on which it is undefined (for example no speaking frames).
     """
@@ -120,8 +120,12 @@ def resample_counts(units: int, resamples: int, seed: int) -> Tensor:
 
 
 def bootstrap_means(scores_N: Tensor, weights_N: Tensor, units_N: Tensor, resamples: int, seed: int) -> Tensor:
-    """Return the weighted mean of every resample of units, (resamples,) float64."""
+    """Return the weighted mean of every resample of units, (resamples,) float64; NaN for one unit, of whose chance
+    nothing is known.
+    """
     units = int(units_N.max()) + 1
+    if units == 1:
+        return scores_N.new_full((resamples,), float("nan"))
     total = torch.zeros(units, dtype=torch.float64, device=scores_N.device).index_add_(0, units_N, weights_N * scores_N)
     weight = torch.zeros_like(total).index_add_(0, units_N, weights_N)
     counts = resample_counts(units, resamples, seed).to(scores_N.device)
