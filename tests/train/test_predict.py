@@ -232,6 +232,21 @@ def test_a_photograph_stands_upright(tmp_path, kind):
     assert read_picture(tmp_path / "odd", 16)[..., :6].min() > 0.9, "EXIF that is none turns nothing"
 
 
+@pytest.mark.parametrize(
+    ("picture", "seen"),
+    [
+        (Image.fromarray(np.full((32, 32), 25700, np.uint16)), 100),
+        (Image.new("RGBA", (32, 32), (255, 0, 255, 0)), 255),
+        (Image.new("RGBA", (32, 32), (100, 100, 100, 255)), 100),
+        (Image.new("LA", (32, 32), (0, 51)), 204),
+    ],
+    ids=["16 bits", "transparent", "opaque", "grey, a fifth opaque"],
+)
+def test_pictures_of_any_depth_and_alpha_are_read_as_they_look(picture, seen, tmp_path):
+    picture.save(tmp_path / "face.png")
+    assert read_picture(tmp_path / "face.png", 16).unique().tolist() == pytest.approx([seen / 127.5 - 1], abs=1e-6)
+
+
 @pytest.mark.parametrize(("name", "content"), [("face.png", None), ("face.png", b"no picture")])
 def test_a_bad_picture_is_one_line(request_, name, content, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -14,9 +14,9 @@ from PIL import Image
 
 from lpm.data.audio import read_audio, to_int16
 from lpm.data.order import Place
+from lpm.data.rgb import to_rgb
 from lpm.data.schema import Sample, SchemaError, read_meta, validate
 from lpm.data.shards import Shard, read_shard
-from lpm.data.upright import upright
 from lpm.data.video import read_video
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def decode(sample: Sample, name: str) -> Any:
         if name.endswith("wav"):
             return read_audio(value)
         if name.endswith("png"):
-            return np.asarray(upright(Image.open(io.BytesIO(value))))
+            return np.asarray(to_rgb(Image.open(io.BytesIO(value))))
         loaded = np.load(io.BytesIO(value))
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
     except Exception as error:  # damaged bytes make NumPy, zipfile, zlib and Pillow raise a dozen types

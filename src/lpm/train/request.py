@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lpm.condition import check_references
 from lpm.data import SUB_KINDS, read_audio
-from lpm.data.upright import upright
+from lpm.data.rgb import to_rgb
 from lpm.train.frames import to_pixels
 from lpm.types import REFERENCE_KINDS, SAMPLE_RATE, Batch, Prompt, References
 
@@ -129,12 +129,12 @@ def parse_reference(word: str) -> tuple[str, str, Path]:
 
 
 def read_picture(path: Path, size: int) -> Tensor:
-    """Return a picture as (3, size, size) in [-1, 1]: upright as a viewer shows it, the middle square, resized."""
+    """Return a picture as (3, size, size) in [-1, 1]: the middle square, resized, seen as in a viewer (``to_rgb``)."""
     if not path.is_file():
         raise ValueError(f"picture {path} is missing; check the path")
     try:
         with Image.open(path) as picture:
-            square = ImageOps.fit(upright(picture), (size, size), Image.Resampling.LANCZOS)
+            square = ImageOps.fit(to_rgb(picture), (size, size), Image.Resampling.LANCZOS)
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"{path} is no picture ({error}); give a png or jpeg") from error
     return to_pixels(np.asarray(square))
