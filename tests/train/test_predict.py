@@ -202,6 +202,10 @@ TWICE = ",".join(f"expression.{name}=face.png" for name in [*EXPRESSIONS, "happy
         (["--speak=broken.wav"], "broken.wav"),
         (["--speak=nan.wav"], "8000 NaN or infinite"),
         (["--speak=voice.wav", "--fps=0"], "fps of 0.0 is not positive"),
+        (["--speak=voice.wav", "--fps=0", "--prompts=day.yaml"], "fps of 0.0 is not positive"),
+        (["--speak=voice.wav", "--fps=.inf"], "fps of inf is not positive and finite"),
+        (["--seconds=.inf"], "seconds of inf is not finite; choose a length such as 10"),
+        (["--seconds=.nan"], "seconds of nan is not finite"),
         (["--speak=voice.wav", "--references=[global=none.png]"], "none.png is missing"),
         (["--speak=voice.wav", f"--references=[{TWICE}]"], "9 expression references are above the limit of 8"),
         (["--speak=voice.wav", f"--text={'nods ' * 2000}"], "text of 10000 bytes is above the limit of 512"),
@@ -212,6 +216,7 @@ TWICE = ",".join(f"expression.{name}=face.png" for name in [*EXPRESSIONS, "happy
 def test_bad_input_of_generate_is_one_line_and_leaves_nothing(request_, words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("broken.wav").write_bytes(b"RIFF but no more")
+    Path("day.yaml").write_text("[nods, laughs]")
     Path("nan.wav").write_bytes(float_wav(np.full(8000, np.nan)))
     before = sorted(path.name for path in tmp_path.iterdir())
     assert main(["generate", "face.png", "new.mp4", *words]) == 2
@@ -230,6 +235,15 @@ def test_a_photograph_stands_upright(tmp_path, kind):
     assert seen[:, :6].min() > 0.9 and seen[:, 10:].max() < -0.9
     photograph.save(tmp_path / "odd", kind, exif=b"no exif")
     assert read_picture(tmp_path / "odd", 16)[..., :6].min() > 0.9, "EXIF that is none turns nothing"
+
+
+def test_a_folder_is_no_output_and_nothing_is_made(request_, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lpm.train.generate.load_performer", lambda *_: pytest.fail("a model was loaded"))
+    Path("films").mkdir()
+    assert main(["generate", "face.png", "films", "--seconds=1"]) == 2
+    assert "output films is a folder; name a file, such as films/video.mp4" in error_line(capsys)
+    assert not list(Path("films").iterdir())
 
 
 @pytest.mark.parametrize(

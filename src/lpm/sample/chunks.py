@@ -1,5 +1,6 @@
 """How a long video is cut into chunks, and which prompt holds in each."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -69,4 +70,11 @@ def spread(texts: list[str], fps: float, frames: int = 125) -> list[Prompt]:
     >>> spread(["nods", "laughs"], fps=25.0)
     [Prompt(start=0.0, text='nods'), Prompt(start=5.0, text='laughs')]
     """
+    check_rate(fps)
     return [Prompt(number * frames / fps, text) for number, text in enumerate(texts)]
+
+
+def check_rate(fps: float) -> None:
+    """Raise ValueError unless ``fps``, frames a second, is positive and finite."""
+    if not 0 < fps < math.inf:
+        raise ValueError(f"fps of {fps} is not positive and finite; choose 24")

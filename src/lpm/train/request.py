@@ -1,5 +1,6 @@
 """What to perform, as files: pictures, voices and a prompt -> a batch of one row."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from lpm.condition import check_references
 from lpm.data import SUB_KINDS, read_audio
 from lpm.data.rgb import to_rgb
+from lpm.sample.chunks import check_rate
 from lpm.train.frames import to_pixels
 from lpm.types import REFERENCE_KINDS, SAMPLE_RATE, Batch, Prompt, References
 
@@ -51,8 +53,7 @@ def to_batch(request: Request, size: int, fps: float) -> Batch:
         ValueError: a file is missing or not what it should be, or there is nothing to perform.
     """
     check_size(size)
-    if not Path(request.output).parent.is_dir():
-        raise ValueError(f"folder {Path(request.output).parent} does not exist; make it first")
+    check_output(Path(request.output))
     voices = [read_audio(path) if path else np.zeros(0, np.float32) for path in (request.speak, request.listen)]
     frames = frame_count(request.seconds, max(map(len, voices)) / SAMPLE_RATE, fps)
     first = read_picture(Path(request.image), size)
@@ -87,6 +88,14 @@ def check_size(size: int) -> None:
         )
 
 
+def check_output(path: Path) -> None:
+    """Raise ValueError unless a file can have this name, before there is anything to write."""
+    if not path.parent.is_dir():
+        raise ValueError(f"folder {path.parent} does not exist; make it first")
+    if path.is_dir():
+        raise ValueError(f"output {path} is a folder; name a file, such as {path / 'video.mp4'}")
+
+
 def read_references(words: list[str], image: Path, size: int) -> References:
     """Read references such as ``global=FILE``; ``image`` is the global one where none is given."""
     named = [parse_reference(word) for word in words]
@@ -106,9 +115,10 @@ def frame_count(seconds: float | None, heard: float, fps: float) -> int:
     >>> frame_count(None, heard=1.0, fps=24.0)
     25
     """
-    if not fps > 0:
-        raise ValueError(f"fps of {fps} is not positive; choose 24")
+    check_rate(fps)
     length = heard if seconds is None else seconds
+    if not length < math.inf:
+        raise ValueError(f"seconds of {seconds} is not finite; choose a length such as 10")
     if not length > 0:
         raise ValueError("nothing to perform: give --speak, --listen or --seconds")
     return 1 + 4 * max(1, -(-round(length * fps) // 4))
