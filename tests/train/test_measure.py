@@ -7,7 +7,7 @@ from lpm.data import Cut, MemoryClips, Pixels, first_start, loader
 from lpm.sample import PerformanceModel, load_performance, save_performance
 from lpm.train.data import only_global
 from lpm.train.generate import generate
-from lpm.train.measure import SOURCES, measure, measure_clips, summarise
+from lpm.train.measure import SOURCES, hear, measure, measure_clips, summarise
 from lpm.train.paired import paired_differences, paired_ratios
 from lpm.train.request import frame_count, parse_reference
 
@@ -83,6 +83,16 @@ def test_a_report_has_every_source_with_its_interval(model, clips):
         assert list(by) == list(SOURCES)
         assert all(score["low"] <= score["value"] <= score["high"] for score in by.values())
     assert len({score["value"] for score in report["scores"]["colour_drift"].values()}) == len(SOURCES)
+
+
+def test_a_control_never_hears_its_own_voice(clips):
+    """Rows hear the row before; a voice that is the only one of its batch comes half a clip late, as much of it."""
+    batch = next(iter(clips))
+    batch.listen_BS[1:] = 0
+    other = hear(batch, "shuffled")
+    assert torch.equal(other.speak_BS, batch.speak_BS.roll(1, dims=0))
+    assert torch.equal(other.listen_BS, batch.listen_BS.roll(batch.listen_BS.shape[1] // 2, dims=1))
+    assert not torch.equal(other.listen_BS, batch.listen_BS)
 
 
 def test_an_unknown_source_is_refused(model, clips):

@@ -196,12 +196,17 @@ def hear(batch: Batch, source: str) -> Batch:
 def exchange(voice_BS: Tensor) -> Tensor:
     """Give every row that is not silent the voice of the next such row, so that a control hears as much speech.
 
+    The only row that is not silent hears its own voice from the middle on, then from the beginning.
+
     >>> exchange(torch.tensor([[1.0], [0.0], [2.0]])).flatten().tolist()
     [2.0, 0.0, 1.0]
+    >>> exchange(torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]])).tolist()
+    [[3.0, 4.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]]
     """
     heard = voice_BS.abs().amax(dim=1).nonzero()[:, 0]
     other = voice_BS.clone()
-    other[heard] = voice_BS[heard.roll(1)]
+    only = len(heard) == 1
+    other[heard] = voice_BS[heard].roll(voice_BS.shape[1] // 2, dims=1) if only else voice_BS[heard.roll(1)]
     return other
 
 
