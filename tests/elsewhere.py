@@ -42,9 +42,7 @@ class Elsewhere(TorchDispatchMode):
     """Makes and moves tensors where they are asked for."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        with self:  # operators that consist of others come whole in inference mode
-            found = func.decompose(*args, **(kwargs or {}))
-        return call(func, args, kwargs or {}) if found is NotImplemented else found
+        return call(func, args, kwargs or {})
 
 
 def call(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -82,7 +80,7 @@ def tensor(data: Any, *, device: torch.device | None = None, **settings: Any) ->
 
 @contextmanager
 def elsewhere() -> Iterator[torch.device]:
-    """Let ``DEVICE`` exist; modules get new parameters when they move there and back."""
+    """Let ``DEVICE`` exist, but not in inference mode; modules get new parameters when they move there and back."""
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lpm.sample.adapter import is_adapted, is_at_rest, save_adapter
 from lpm.sample.performance import PerformanceModel
-from lpm.train.callbacks import model_of
+from lpm.train.callbacks import model_of, run_folder
 
 
 class SaveAdapter(Callback):
@@ -20,9 +19,9 @@ class SaveAdapter(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the folder."""
+        folder = run_folder(trainer) / "adapter"
         if not trainer.is_global_zero or trainer.state.status == "interrupted":
             return
-        folder = Path(trainer.log_dir or trainer.default_root_dir) / "adapter"
         start: Any = getattr(pl_module, "start", None)
         save_adapter(model_of(pl_module), folder, start)
         print(f"adapter in {folder}")

@@ -59,9 +59,18 @@ class AudioData(LightningDataModule):
         return loader(self.train_clips)
 
     def val_dataloader(self) -> DataLoader[Batch]:
+        """Return one pass over held-out identities, of which each process sees its part."""
+        return self.held_out()
+
+    def performance_loaders(self) -> dict[str, DataLoader[Batch]]:
+        """Return the clips to measure, all of them in every process: held-out identities."""
+        return {"held_out": self.held_out(rank=0, world=1)}
+
+    def held_out(self, **settings: Any) -> DataLoader[Batch]:
         """Return one pass over held-out identities."""
         cut = Cut(self.frames, [], references=only_global, start=first_start)
-        return loader(MemoryClips(list_shards(self.shards, "val-"), cut, self.batch_size, shuffle=False, repeat=False))
+        shards = list_shards(self.shards, "val-")
+        return loader(MemoryClips(shards, cut, self.batch_size, shuffle=False, repeat=False, **settings))
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Note that a training batch is being used."""

@@ -1,7 +1,6 @@
 """What tuning for windows has changed, and the tuned encoder's weights."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,7 +10,7 @@ from lpm.condition import save_audio
 from lpm.metric import token_cosine, token_error, token_unexplained
 from lpm.metric.clips import identity_code
 from lpm.train.audio_windows import SILENCE, AudioWindowTraining, voices
-from lpm.train.callbacks import write_json
+from lpm.train.callbacks import brought, run_folder, write_json
 from lpm.train.preference_report import Change, change, print_changes
 from lpm.types import Batch
 
@@ -19,21 +18,22 @@ from lpm.types import Batch
 class AudioWindowReport(Callback):
     """Compare windows with whole clips on held-out sound, before and after, when training ends; save the encoder.
 
-    Writes ``encoder/``, which ``lpm.condition.PretrainedAudio`` or ``lpm.condition.log_mel`` loads, and
-    ``audio-windows.json`` into the logger's folder, and prints a table.
+    The first process compares all of it. Needs a data module whose ``performance_loaders()["held_out"]`` are clips
+    with sound, the same for every process, such as ``AudioData``. Writes ``encoder/``, which
+    ``lpm.condition.PretrainedAudio`` or ``lpm.condition.log_mel`` loads, and ``audio-windows.json`` into the logger's
+    folder, and prints a table.
     """
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare, show and store."""
+        folder = run_folder(trainer)
         if not trainer.is_global_zero or trainer.state.status == "interrupted":
             return
         if not isinstance(pl_module, AudioWindowTraining):
             raise ValueError(f"{type(pl_module).__name__} tunes no audio encoder; remove the audio window report")
-        folder, loader = Path(trainer.log_dir or trainer.default_root_dir), trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
         save_audio(pl_module.encoder, folder / "encoder")
-        found = compare_windows(
-            pl_module, (pl_module.transfer_batch_to_device(batch, pl_module.device, 0) for batch in loader)
-        )
+        loader = trainer.datamodule.performance_loaders()["held_out"]  # type: ignore[attr-defined]
+        found = compare_windows(pl_module, brought(pl_module, loader))
         print_changes("windows against whole clips, held out", found)
         write_json(folder / "audio-windows.json", {name: row.as_dict() for name, row in found.items()})
         print(f"figures in {folder / 'audio-windows.json'}, weights in {folder / 'encoder'}")

@@ -1,6 +1,7 @@
 """What happens around training: the spec in the checkpoint, and the report at the end."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ class StoreSpec(SaveConfigCallback):
 class PerformanceReport(Callback):
     """Measure the model on held-out clips when training ends; print a table, write figures, videos and strips.
 
-    Needs a data module with ``performance_loaders(sets) -> dict[str, DataLoader]`` of clips with pixels and truth, such
-    as ``PuppetData``; clips without truth, as of ``ShardData``, are performed and shown, not measured. Writes
+    The first process measures all of them, where the model is. Needs a data module with
+    ``performance_loaders(sets) -> dict[str, DataLoader]`` of clips with pixels and truth, such as ``PuppetData``, the
+    same for every process; clips without truth, as of ``ShardData``, are performed and shown, not measured. Writes
     ``performance.json`` and ``media/*.mp4, *.png`` into the logger's folder and scalars and strips to TensorBoard.
     ``lightning test`` measures the test split the same way.
 
@@ -58,21 +60,22 @@ class PerformanceReport(Callback):
 
     def measure_sets(self, trainer: Trainer, pl_module: LightningModule, sets: dict[str, DataLoader[Batch]]) -> None:
         """Measure every set on the first process."""
+        folder = run_folder(trainer)
         if not trainer.is_global_zero:
             return
         pl_module.eval()
         model = model_of(pl_module)
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
         results = {}
         for name, loader in sets.items():
-            first = next(iter(loader))
+            first = next(brought(pl_module, loader))
             self.save_media(trainer, pl_module, first, folder / "media", name)
             if "aperture" not in first.truth:
                 print(f"{name}: not measured, clips have no ground truth; videos and strip in {folder / 'media'}")
                 continue
             from lpm.data.puppets import read
 
-            report = measure(model, loader, read, steps=self.steps, chunk=self.chunk, seed=self.seed)
+            clips = brought(pl_module, loader)
+            report = measure(model, clips, read, steps=self.steps, chunk=self.chunk, seed=self.seed)
             results[name] = report.as_dict()
             print_report(name, report)
             log_report(trainer, name, report)
@@ -98,6 +101,17 @@ class PerformanceReport(Callback):
         Image.fromarray(picture).save(folder / f"{name}.png")
         if isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger.experiment.add_image(f"{name}/strip", picture, trainer.global_step, dataformats="HWC")
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Return where a run writes; every process has to ask, since the first one tells the others."""
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def brought(module: LightningModule, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield batches on the device of a module, as Lightning brings those of its own loaders."""
+    for batch in batches:
+        yield module.transfer_batch_to_device(batch, module.device, 0)
 
 
 def model_of(module: LightningModule) -> PerformanceModel:

@@ -132,13 +132,17 @@ class PuppetData(LightningDataModule):
             encode_corpus(self.codec, self.folder / "shards", self.encoded, self.workers)
 
     def clips(self, split: str, cut: Cut, **settings: Any) -> MemoryClips:
-        """Return the clips of one split of the encoded corpus."""
-        folder = self.folder / "shards" if self.pixels else self.encoded
+        """Return this process's clips of one split of the encoded corpus."""
         rank, world = replica(self.trainer)
-        clips = MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, rank=rank, world=world, **settings)
+        clips = self.clips_of(split, cut, rank=rank, world=world, **settings)
         if rank is not None and not clips.repeat:
             make_even(clips)
         return clips
+
+    def clips_of(self, split: str, cut: Cut, **settings: Any) -> MemoryClips:
+        """Return the clips of one split of the encoded corpus as ``MemoryClips`` divides them among processes."""
+        folder = self.folder / "shards" if self.pixels else self.encoded
+        return MemoryClips(list_shards(folder, f"{split}-"), cut, seed=self.seed, **settings)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return an endless loader of training batches; print what a mixture keeps, drops and repeats."""
@@ -172,7 +176,8 @@ class PuppetData(LightningDataModule):
     def performance_loaders(self, sets: Mapping[str, str] = MEASURED) -> dict[str, DataLoader[Batch]]:
         """Return the clips to generate and measure, by set, of the splits that ``sets`` names.
 
-        Unless told else, unseen sentences of training identities, and held-out identities.
+        Unless told else, unseen sentences of training identities, and held-out identities. One process measures, so
+        every one gets them all.
         """
         cut = Cut(
             self.measured_frames,
@@ -182,7 +187,8 @@ class PuppetData(LightningDataModule):
             history=self.history,
             lookahead=self.lookahead,
         )
-        made = {name: self.clips(split, cut, batch_size=8, shuffle=False, repeat=False) for name, split in sets.items()}
+        settings = {"batch_size": 8, "shuffle": False, "repeat": False, "rank": 0, "world": 1}
+        made = {name: self.clips_of(split, cut, **settings) for name, split in sets.items()}
         for clips in made.values():
             clips.samples = clips.samples[: self.measured_clips]
         return {name: loader(clips) for name, clips in made.items()}

@@ -172,8 +172,8 @@ def measure_batch(performers: Mapping[str, Performer], batch: Batch, read: Reade
             Clip(
                 readings={source: read(video) for source, video in mine.items()},
                 sharpness={source: sharpness(torch.from_numpy(video)) for source, video in mine.items()},
-                truth={name: track[row] for name, track in batch.truth.items()},
-                state_T=batch.state_BT[row],
+                truth={name: track[row].cpu() for name, track in batch.truth.items()},
+                state_T=batch.state_BT[row].cpu(),
                 meta=meta,
                 start=float(meta.get("start", 0)) / batch.fps,
                 reference=references[row],
@@ -220,7 +220,7 @@ def reference_identities(batch: Batch, read: Reader) -> list[np.ndarray]:
 
 
 def summarise(clips: list[Clip]) -> Report:
-    """Turn measured clips into estimates per metric and source."""
+    """Turn measured clips into estimates per metric and source; one process alone may do it."""
     if not clips:
         raise ValueError("no clip to measure; give a split with at least one clip")
     fps = float(clips[0].meta["fps"])
@@ -268,7 +268,14 @@ def score(clips: list[Clip], source: str, fps: float) -> dict[str, Metric]:
         "colour_drift": colour,
         "sharpness_drift": sharp,
     }
+    for metric in metrics.values():
+        metric.distributed_available_fn = alone
     return {name: metric for name, metric in metrics.items() if metric.update_count}
+
+
+def alone() -> bool:
+    """Tell a metric that no other process has a part in it: the first one measures while the others are done."""
+    return False
 
 
 def cue_times(clip: Clip) -> Tensor:

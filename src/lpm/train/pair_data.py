@@ -117,9 +117,9 @@ class PairData(LightningDataModule):
         return loader(self.train_clips)
 
     def performance_loaders(self) -> dict[str, DataLoader[Batch]]:
-        """Return the clips to perform and measure: held-out characters."""
+        """Return the clips to perform and measure, all of them in every process: held-out characters."""
         shards = list_shards(self.corpus_folder / "shards", "val-")
-        clips = MemoryClips(shards, self.measured, batch_size=8, shuffle=False, repeat=False)
+        clips = MemoryClips(shards, self.measured, batch_size=8, shuffle=False, repeat=False, rank=0, world=1)
         clips.samples = clips.samples[: self.measured_clips]
         return {"held_out": loader(clips)}
 

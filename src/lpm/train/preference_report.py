@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +14,7 @@ from lpm.metric import Estimate, estimate
 from lpm.metric.clips import identity_code
 from lpm.preference import PuppetScorer, Scorer, score
 from lpm.sample.performance import PerformanceModel
-from lpm.train.callbacks import write_json
+from lpm.train.callbacks import brought, run_folder, write_json
 from lpm.train.frames import to_uint8
 from lpm.train.pairs import candidate_of
 from lpm.train.preference import PreferenceTraining
@@ -107,8 +106,9 @@ def change(rows_N3: Tensor) -> Change:
 class PreferenceReport(Callback):
     """Compare the tuned model with the reference on held-out clips when training ends.
 
-    Needs a data module with ``performance_loaders() -> dict[str, DataLoader]`` of clips with pixels. Prints a table per
-    set, and writes ``preference.json`` into the logger's folder.
+    The first process compares them all. Needs a data module with ``performance_loaders() -> dict[str, DataLoader]`` of
+    clips with pixels, the same for every process. Prints a table per set, and writes ``preference.json`` into the
+    logger's folder.
 
     Args:
         scorers: judges; ``PuppetScorer()`` if None.
@@ -133,17 +133,17 @@ class PreferenceReport(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare, show and store."""
+        folder = run_folder(trainer)
         if not trainer.is_global_zero or trainer.state.status == "interrupted":
             return
         if not isinstance(pl_module, PreferenceTraining):
             raise ValueError(f"{type(pl_module).__name__} tunes no preferences; remove the preference report")
         pl_module.eval()
-        seeds, folder = range(self.seed, self.seed + self.seeds), Path(trainer.log_dir or trainer.default_root_dir)
-        results = {}
+        seeds, results = range(self.seed, self.seed + self.seeds), {}
         for name, loader in trainer.datamodule.performance_loaders().items():  # type: ignore[attr-defined]
-            batches = (pl_module.transfer_batch_to_device(batch, pl_module.device, 0) for batch in loader)
+            clips = brought(pl_module, loader)
             found = compare(
-                pl_module.reference.use, pl_module.model, batches, self.scorers, self.steps, self.chunk, seeds
+                pl_module.reference.use, pl_module.model, clips, self.scorers, self.steps, self.chunk, seeds
             )
             print_changes(name, found)
             results[name] = {dimension: row.as_dict() for dimension, row in found.items()}
