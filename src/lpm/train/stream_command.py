@@ -61,8 +61,8 @@ def stream(
         history: noise level at which chunks are remembered, 0 is clean; as weights were distilled if not given.
         chunk: latent frames in a chunk, 4 video frames each; as weights were distilled, 6 (a second) for Base weights,
             if not given.
-        guidance: scale by stream, such as {speak: 1.5}; the weights' own where absent, 1 is none. Each guided stream costs
-            as many evaluations again.
+        guidance: scale by stream, such as {speak: 1.5}; the weights' own where absent, 1 is none. Each guided stream
+            costs as many evaluations again.
         seed: of the noise.
     """
     show = to_show(
