@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Return a picture in RGB as a viewer shows it: upright, 16-bit grey scaled to 8 bits, what is transparent on white.
+    """Return a picture in RGB as a viewer shows it: upright, 16-bit grey as 8 bits, what is transparent on white.
 
     Cameras store what their sensor saw, and the side that is up as EXIF; where that cannot be read, a picture stays as
     it is stored. Pillow's ``convert`` cuts 16-bit grey off at 255, and shows the colours that lie hidden under alpha.
