@@ -259,7 +259,12 @@ def test_interrupting_keeps_what_was_made(folder, monkeypatch, realtime):
     assert made(folder) == ["out.mp4"]
 
 
-COMMAND = "import sys; from lpm.cli import main; sys.exit(main())"
+COMMAND = """
+import signal, sys
+from lpm.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a script
+sys.exit(main())
+"""
 
 
 @pytest.mark.timeout(300)
