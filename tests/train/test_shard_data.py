@@ -148,3 +148,10 @@ def test_the_overlay_goes_over_every_recipe_of_the_base_model(stage, capsys):
     assert main(["fit", *words, "--print_config"]) == 0
     shown = capsys.readouterr().out
     assert "class_path: lpm.train.ShardData" in shown and "corpus:" not in shown
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(own, codec):
+    with pytest.raises(ValueError, match="device 'cuda' is not to be had here"):
+        ShardData(str(own), codec, device="cuda", **SETTINGS).prepare_data()
+    assert not list(own.glob("latents-*"))

@@ -1,11 +1,14 @@
 """Devices by the name that a user gives."""
 
+from typing import TypeVar
+
 import torch
+from torch import nn
 
-from lpm.sample import PerformanceModel
+Model = TypeVar("Model", bound=nn.Module)
 
 
-def on_device(model: PerformanceModel, device: str) -> PerformanceModel:
+def on_device(model: Model, device: str) -> Model:
     """Return the model on a device.
 
     Raises:

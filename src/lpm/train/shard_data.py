@@ -28,6 +28,7 @@ from lpm.data import (
     random_start,
 )
 from lpm.train.data import MEASURED, Kind, make_even, only_global
+from lpm.train.device import on_device
 from lpm.train.encode import codec_hash, encode_corpus
 from lpm.train.shard import replica
 from lpm.types import Batch, Codec
@@ -114,16 +115,15 @@ class ShardData(LightningDataModule):
         """Encode what is not encoded yet; print how many clips were left out, by reason.
 
         Raises:
-            ValueError: the folder is missing or holds no ``train-*.tar``.
+            ValueError: the folder is missing or holds no ``train-*.tar``, or there is no such device.
         """
         list_shards(self.shards, "train-")
         if self.pixels:
             return
         codec, alone = self.codec, self.device != "cpu"
         assert isinstance(codec, nn.Module)
-        counts = encode_corpus(
-            codec.to(self.device), self.shards, self.encoded, 1 if alone else self.workers, drop=True
-        )
+        workers = 1 if alone else self.workers
+        counts = encode_corpus(on_device(codec, self.device), self.shards, self.encoded, workers, drop=True)
         codec.cpu()
         encoded = counts.pop("encoded", 0)
         if counts:
